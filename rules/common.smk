@@ -1,0 +1,35 @@
+# What several stages name: the models, the shards, and the wildcards' shapes.
+
+
+wildcard_constraints:
+    base="[A-Za-z0-9._-]+",
+    model="[A-Za-z0-9._-]+",
+    shard="[0-9]+",
+
+
+def control(base):
+    return f"{base}-random"
+
+
+# Every measured model, a control right after its own: {name: random seed, or None for weights as trained}.
+MODELS = {}
+for base, entry in config["models"].items():
+    MODELS[base] = None
+    if entry["random_control"]:
+        MODELS[control(base)] = entry["random_seed"]
+
+SHARD_SIZE = config["sequences"]["shard"]
+SHARDS = [f"{i:04d}" for i in range(math.ceil(config["sequences"]["count"] / SHARD_SIZE))]
+
+
+def base_of(wildcards):
+    return wildcards.model.removesuffix("-random")
+
+
+def record_of(wildcards):
+    return f"resources/models/{base_of(wildcards)}.json"
+
+
+def shards_of(stage, models=None):
+    """All files of a stage, for all models or those named."""
+    return expand(f"results/{stage}/model={{model}}/shard-{{shard}}.parquet", model=models or MODELS, shard=SHARDS)

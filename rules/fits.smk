@@ -1,0 +1,27 @@
+# The three-axis fit.
+
+
+rule fit_axes:
+    input:
+        "results/sums/model={model}/shard-{shard}.parquet",
+    output:
+        fits="results/fits/model={model}/shard-{shard}.parquet",
+        components="results/components/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/fit_axes/{model}-{shard}.log",
+    benchmark:
+        "logs/fit_axes/{model}-{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_hash("scripts/fit_axes.py"),
+        length=config["sequences"]["length"],
+        half_seed=config["fits"]["half_seed"],
+    message:
+        "Fitting three axes: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/fit_axes.py"

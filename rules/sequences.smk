@@ -1,0 +1,79 @@
+# From text to tokens to sequences.
+
+
+rule read_documents:
+    input:
+        "resources/corpus.json",
+    output:
+        "results/documents.parquet",
+    log:
+        "logs/read_documents.log",
+    benchmark:
+        "logs/read_documents.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_hash("scripts/read_documents.py"),
+        format=config["corpus"]["format"],
+        text=config["corpus"]["text"],
+        title=config["corpus"]["title"],
+    message:
+        "Reading the corpus"
+    script:
+        "../scripts/read_documents.py"
+
+
+rule tokenize_documents:
+    input:
+        documents="results/documents.parquet",
+        record="resources/models/{base}.json",
+    output:
+        "results/tokens/model={base}/tokens.parquet",
+    log:
+        "logs/tokenize_documents/{base}.log",
+    benchmark:
+        "logs/tokenize_documents/{base}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/tokenize_documents.py"),
+    message:
+        "Tokenising the documents for {wildcards.base}"
+    script:
+        "../scripts/tokenize_documents.py"
+
+
+rule sample_sequences:
+    input:
+        lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
+    output:
+        "results/sequences/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/sample_sequences/{model}-{shard}.log",
+    benchmark:
+        "logs/sample_sequences/{model}-{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/sample_sequences.py"),
+        first=lambda wildcards: int(wildcards.shard) * SHARD_SIZE,
+        last=lambda wildcards: min((int(wildcards.shard) + 1) * SHARD_SIZE, config["sequences"]["count"]),
+        length=config["sequences"]["length"],
+        per_document=config["sequences"]["per_document"],
+        seed=config["sequences"]["seed"],
+    message:
+        "Sampling sequences: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/sample_sequences.py"

@@ -1,0 +1,92 @@
+# Fetch and verify what is not ours: models and text.
+
+
+def local_files(source):
+    """The files of a path: source, so that Snakemake sees them change; none for other sources."""
+    if not source.startswith("path:"):
+        return []
+    path = source.removeprefix("path:")
+    found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
+    return sorted(file for file in found if Path(file).is_file())
+
+
+def lock_file(source):
+    return [config["lock"]] if config["lock"] and source.startswith("hub:") else []
+
+
+rule fetch_model:
+    input:
+        local=lambda wildcards: local_files(config["models"][wildcards.base]["source"]),
+        lock=lambda wildcards: lock_file(config["models"][wildcards.base]["source"]),
+    output:
+        "resources/models/{base}.json",
+    log:
+        "logs/fetch_model/{base}.log",
+    benchmark:
+        "logs/fetch_model/{base}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/fetch_model.py"),
+        source=lambda wildcards: config["models"][wildcards.base]["source"],
+        sha256=lambda wildcards: config["models"][wildcards.base]["sha256"],
+        folder="resources/models/{base}",
+    message:
+        "Fetching and verifying the model {wildcards.base}"
+    script:
+        "../scripts/fetch_model.py"
+
+
+rule fetch_corpus:
+    input:
+        local=local_files(config["corpus"]["source"]),
+        lock=lock_file(config["corpus"]["source"]),
+    output:
+        "resources/corpus.json",
+    log:
+        "logs/fetch_corpus.log",
+    benchmark:
+        "logs/fetch_corpus.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/fetch_corpus.py"),
+        source=config["corpus"]["source"],
+        sha256=config["corpus"]["sha256"],
+        folder="resources/corpus",
+    message:
+        "Fetching and verifying the corpus"
+    script:
+        "../scripts/fetch_corpus.py"
+
+
+rule lock_sources:
+    input:
+        expand("resources/models/{base}.json", base=config["models"]),
+        "resources/corpus.json",
+    output:
+        "results/sources.lock.json",
+    log:
+        "logs/lock_sources.log",
+    benchmark:
+        "logs/lock_sources.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_hash("scripts/lock_sources.py"),
+    message:
+        "Writing down which commits the sources resolved to"
+    script:
+        "../scripts/lock_sources.py"

@@ -1,0 +1,75 @@
+# The paper's tables, and a database over everything.
+
+# Stage by stage, what triaxis.duckdb shows.
+STAGES = ["sequences", "features", "rope", "logits", "sums", "fits", "components"]
+
+
+rule tabulate_fits:
+    input:
+        fits=shards_of("fits"),
+        sums=shards_of("sums"),
+    output:
+        csv=report(
+            "results/tables/headline.csv",
+            caption="../report/headline.rst",
+            category="Three-axis fit",
+            labels={"result": "headline table"},
+        ),
+        tex="results/tables/headline.tex",
+        axes=report(
+            "results/tables/axes.csv",
+            caption="../report/axes_table.rst",
+            category="Three-axis fit",
+            labels={"result": "every combination of axes"},
+        ),
+    log:
+        "logs/tabulate_fits.log",
+    benchmark:
+        "logs/tabulate_fits.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_hash("scripts/tabulate_fits.py"),
+        models=list(MODELS),
+        samples=config["fits"]["bootstrap_samples"],
+        seed=config["fits"]["bootstrap_seed"],
+    message:
+        "Tabulating the fits"
+    script:
+        "../scripts/tabulate_fits.py"
+
+
+rule build_database:
+    input:
+        "results/documents.parquet",
+        expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
+        [shards_of(stage) for stage in STAGES],
+        "results/tables/headline.csv",
+    output:
+        "results/triaxis.duckdb",
+    log:
+        "logs/build_database.log",
+    benchmark:
+        "logs/build_database.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/build_database.py"),
+        views={
+            "documents": "results/documents.parquet",
+            "tokens": "results/tokens/model=*/*.parquet",
+            **{stage: f"results/{stage}/model=*/*.parquet" for stage in STAGES},
+        },
+        tables={"headline": "results/tables/headline.csv"},
+    message:
+        "Building triaxis.duckdb"
+    script:
+        "../scripts/build_database.py"

@@ -1,0 +1,15 @@
+"""Fit the three axes, and each combination of them, to every logit matrix of one shard."""
+
+from triaxis import axes, provenance, tables
+from triaxis.faults import reporting
+from triaxis.sums import read_sums, to_components, to_fits
+
+with reporting(snakemake.log[0]):
+    params = snakemake.params
+    whole, half = axes.designs(params.length, params.half_seed)
+    matrices, sums, half_sums = read_sums(snakemake.input[0], whole, half)
+    fits = {name: axes.fit_axes(sums, half_sums, whole, half, name) for name in axes.COMBINATIONS}
+    components = axes.fix_gauge(fits["distance+query+key"].coefficients, whole.counts)
+    metadata = provenance.describe(params, tables.read_metadata(snakemake.input[0]))
+    tables.write_parquet(snakemake.output.fits, to_fits(matrices, fits), tables.FITS, metadata)
+    tables.write_parquet(snakemake.output.components, to_components(matrices, components), tables.COMPONENTS, metadata)

@@ -1,0 +1,18 @@
+"""Sum the logits of one shard over each axis, with DuckDB, in one scan."""
+
+from triaxis import provenance, tables
+from triaxis.axes import draw_half
+from triaxis.faults import reporting
+from triaxis.sums import sum_logits
+
+with reporting(snakemake.log[0]):
+    params = snakemake.params
+    rows = sum_logits(
+        snakemake.input,
+        draw_half(params.length, params.half_seed),
+        threads=snakemake.threads,
+        memory_mb=snakemake.resources.mem_mb - 512,
+        spill=snakemake.resources.tmpdir,
+    )
+    metadata = provenance.describe(params, tables.read_metadata(snakemake.input[0]))
+    tables.write_parquet(snakemake.output[0], rows, tables.SUMS, metadata)

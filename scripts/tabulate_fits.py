@@ -1,0 +1,19 @@
+"""The tables of the fits: headline.csv and .tex, and axes.csv for every combination of axes."""
+
+from triaxis import summary, tables
+from triaxis.axes import COMBINATIONS
+from triaxis.faults import reporting
+
+with reporting(snakemake.log[0]):
+    params = snakemake.params
+    table = summary.by_sequence(snakemake.input.fits, snakemake.input.sums)
+    rows = {axes: summary.summarise(table, axes, params.models, params.samples, params.seed) for axes in COMBINATIONS}
+    headline = summary.headline(rows["distance+query+key"])
+    contents = {
+        snakemake.output.csv: summary.to_csv(headline),
+        snakemake.output.tex: summary.to_tex(headline),
+        snakemake.output.axes: summary.to_csv([row for axes in COMBINATIONS for row in rows[axes]]),
+    }
+    for path, content in contents.items():
+        with tables.whole(path) as part:
+            part.write_text(content)

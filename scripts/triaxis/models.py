@@ -1,0 +1,72 @@
+"""Models from a verified folder or a GGUF file, with weights as trained or drawn afresh."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from triaxis.faults import UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: CUDA if there is one, else MPS, else the CPU. Raises UserError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
+    if (device.index or 0) >= present:
+        raise UserError(
+            f"features.device '{name}' is not on this machine ({present} {device.type} devices); try 'auto'"
+        )
+    return device
+
+
+def dequantise(gguf: Path, folder: Path) -> None:
+    """Turn a GGUF file into a plain float32 safetensors folder with its configuration and tokenizer, whole or not
+    at all; later loads then take a second. Raises UserError if transformers cannot read the file."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise UserError(
+            f"transformers cannot read {gguf.name} ({error}): try the model's safetensors instead"
+        ) from error
+    # A GGUF model calls itself quantised and refuses to be saved, though its weights are plain by now.
+    del model.config.quantization_config
+    model.hf_quantizer = None  # type: ignore[assignment]
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder. Raises UserError if there is none that needs no code of its own."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"no tokenizer can be loaded from {folder}: {error}") from error
+
+
+def load_model(folder: str | Path, dtype: str, device: torch.device, random_seed: int | None = None) -> PreTrainedModel:
+    """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights.
+
+    Raises UserError if the folder's model needs code of its own, is unknown to transformers, or is not safetensors.
+    """
+    try:
+        if random_seed is None:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
+        else:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            torch.manual_seed(random_seed)
+            model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"no model can be loaded from {folder}: {error}") from error
+    return model.to(device).eval()  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""From documents to token sequences: which windows of which documents, the same for any shard size."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from triaxis import tables
+from triaxis.faults import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def prefix_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The special tokens that this tokenizer puts before any text (a BOS, or nothing)."""
+    plain = tokenizer("a", add_special_tokens=False).input_ids
+    full = tokenizer("a").input_ids
+    start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    return full[:start]
+
+
+def tokenize(documents: pa.Table, tokenizer: "PreTrainedTokenizerBase", rows: int = 1024) -> Iterator[pa.Table]:
+    """Documents -> their tokens, without special tokens, `rows` documents at a time."""
+    for batch in documents.select(["document", "text"]).to_batches(max_chunksize=rows):
+        encoded = tokenizer(batch["text"].to_pylist(), add_special_tokens=False, verbose=False).input_ids
+        yield pa.Table.from_arrays(
+            [batch["document"], pa.array([len(tokens) for tokens in encoded], pa.int32()), pa.array(encoded)],
+            names=tables.TOKENS.names,
+        )
+
+
+def plan_windows(
+    lengths: NDArray[np.integer], window: int, per_document: int, count: int, seed: int
+) -> list[tuple[int, int]]:
+    """The first `count` sequences as (document, offset): seeded, and a prefix of the plan for any larger count.
+
+    lengths: (documents,) tokens. Documents are visited in one seeded order, again and again, up to `per_document`
+    times; a document's windows of `window` tokens do not overlap. Raises UserError if no document is long enough
+    or the windows are too few.
+    """
+    available = lengths // window
+    if not available.any():
+        raise UserError(
+            f"no document is long enough for sequences.length: {window} tokens of text are needed, the longest of "
+            f"{len(lengths)} documents has {int(lengths.max(initial=0))}; lower sequences.length"
+        )
+    usable = np.minimum(available, per_document)
+    if count > usable.sum():
+        raise UserError(
+            f"sequences.count {count} is too many: the corpus holds {int(usable.sum())} windows of {window} tokens at "
+            f"{per_document} a document and {int(available.sum())} in all; lower it or raise sequences.per_document"
+        )
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    windows: list[tuple[int, int]] = []
+    visit = 0
+    while len(windows) < count:
+        windows += [(int(document), visit) for document in order[usable[order] > visit]]
+        visit += 1
+    return [
+        (document, _offset(int(lengths[document]), window, visit, seed, document))
+        for document, visit in windows[:count]
+    ]
+
+
+def _offset(length: int, window: int, visit: int, seed: int, document: int) -> int:
+    """Where the `visit`-th window of a document starts: its windows tile it from a seeded start, in seeded order."""
+    generator = np.random.default_rng([seed, document])
+    tiles = length // window
+    start = int(generator.integers(length - tiles * window + 1))
+    return start + window * int(generator.permutation(tiles)[visit])
+
+
+def sample_sequences(
+    tokens: pa.Table, prefix: list[int], length: int, per_document: int, numbers: range, seed: int
+) -> pa.Table:
+    """The rows of sequences/ called `numbers`: `prefix` and then a window of a document, `length` tokens in all.
+
+    tokens: the rows of tokens/. The offset is that of the window in its document's tokens. Raises UserError as
+    `plan_windows` does.
+    """
+    window = length - len(prefix)
+    plan = plan_windows(tokens["length"].to_numpy(), window, per_document, numbers.stop, seed)[numbers.start :]
+    documents, offsets = zip(*plan, strict=True)
+    texts = [
+        prefix + tokens["tokens"][document].values[offset : offset + window].to_pylist()
+        for document, offset in zip(documents, offsets, strict=True)
+    ]
+    return pa.table(
+        [list(numbers), tokens["document"].take(pa.array(documents)), offsets, [length] * len(plan), texts],
+        names=tables.SEQUENCES.names,
+    )

@@ -1,0 +1,156 @@
+"""The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+# Han & Ji 2025: the mean correlation of the three-axis fit on Llama-3.2-3B.
+PAPER_R = 0.959
+
+# One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
+# Residuals of all heads add up; so do their squares about one common mean.
+BY_SEQUENCE = """
+WITH fits AS (SELECT * FROM read_parquet($fits, hive_partitioning = true)),
+spread AS (
+    SELECT model, sequence, layer, head, count, total, squares
+    FROM read_parquet($sums, hive_partitioning = true) WHERE axis = 'all'
+)
+SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
+       avg(r) AS r, avg(r2) AS r2, avg(adjusted_r2) AS adjusted_r2, avg(heldout_r) AS heldout_r, avg(null_r) AS null_r,
+       sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
+       sum(squares ORDER BY layer, head) AS squares,
+       sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
+FROM fits JOIN spread USING (model, sequence, layer, head)
+GROUP BY model, axes, sequence ORDER BY model, axes, sequence
+"""
+
+
+def by_sequence(fits: Sequence[str | Path], sums: Sequence[str | Path]) -> pa.Table:
+    """A row a (model, axes, sequence) from all files of fits/ and sums/: see BY_SEQUENCE."""
+    files = {"fits": [str(file) for file in fits], "sums": [str(file) for file in sums]}
+    with duckdb.connect(config={"threads": 2}) as connection:
+        return connection.sql(BY_SEQUENCE, params=files).to_arrow_table()
+
+
+def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
+    """Correlation of all cells of a model with their fits, each matrix with its own fit; sums along `axis`.
+
+    A fit has the mean of its matrix, so the covariance is the variance of the fits: r^2 = 1 - residual / spread.
+    """
+    spread = squares.sum(axis) - total.sum(axis) ** 2 / count.sum(axis)
+    return np.sqrt(1 - residual.sum(axis) / spread)
+
+
+def interval(columns: tuple[NDArray, ...], statistic, samples: int, seed: int) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """The 95 % percentile bootstrap interval of `statistic(*columns, axis)` over sequences; NaN for only one.
+
+    columns: one array (sequences,) each, resampled together. Efron & Tibshirani 1993, chapter 13.
+    """
+    if len(columns[0]) < 2:
+        return float("nan"), float("nan")
+    result = bootstrap(
+        columns, statistic, paired=True, vectorized=True, n_resamples=samples, method="percentile", rng=seed
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def _mean(values: NDArray, axis: int = -1) -> NDArray:
+    return values.mean(axis)
+
+
+def summarise(table: pa.Table, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
+    rows = []
+    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    for model in models:
+        chosen = (frame["model"] == model) & (frame["axes"] == axes)
+        own = {name: values[chosen] for name, values in frame.items()}
+        pool = tuple(own[name].astype(float) for name in ("count", "total", "squares", "residual"))
+        low, high = interval((own["r"],), _mean, samples, seed)
+        pooled_low, pooled_high = interval(pool, pooled_r, samples, seed)
+        rows.append(
+            {
+                "model": model,
+                "weights": "random" if model.endswith("-random") else "trained",
+                "sequences": int(chosen.sum()),
+                "layers": int(own["layers"].max()),
+                "heads": int(own["heads"].max()),
+                "axes": axes,
+                "mean_r": float(own["r"].mean()),
+                "mean_r_low": low,
+                "mean_r_high": high,
+                "pooled_r": float(pooled_r(*pool)),
+                "pooled_r_low": pooled_low,
+                "pooled_r_high": pooled_high,
+                "adjusted_r2": float(own["adjusted_r2"].mean()),
+                "heldout_r": float(own["heldout_r"].mean()),
+                "null_r": float(own["null_r"].mean()),
+            }
+        )
+    return rows
+
+
+def headline(rows: list[dict]) -> list[dict]:
+    """The rows of headline.csv: each model's full fit beside its random control's mean r and the paper's."""
+    mean_r = {row["model"]: row["mean_r"] for row in rows}
+    return [
+        {key: value for key, value in row.items() if key != "axes"}
+        | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
+        for row in rows
+    ]
+
+
+def to_csv(rows: list[dict]) -> str:
+    """Rows as CSV, floats with 6 decimals, NaN as nothing."""
+    lines = [",".join(rows[0])]
+    for row in rows:
+        lines.append(
+            ",".join(
+                "" if value != value else f"{value:.6f}" if isinstance(value, float) else str(value)
+                for value in row.values()
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def to_tex(rows: list[dict]) -> str:
+    """The headline rows as a LaTeX table (booktabs), intervals in brackets."""
+
+    def number(value: float) -> str:
+        return "--" if value != value else f"{value:.3f}"
+
+    def with_interval(row: dict, name: str) -> str:
+        return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
+
+    body = [
+        " & ".join(
+            [
+                str(row["model"]).replace("_", r"\_"),
+                str(row["sequences"]),
+                with_interval(row, "mean_r"),
+                with_interval(row, "pooled_r"),
+                number(row["adjusted_r2"]),
+                number(row["heldout_r"]),
+                number(row["null_r"]),
+                number(row["random_r"]),
+                number(row["paper_r"]),
+            ]
+        )
+        + r" \\"
+        for row in rows
+    ]
+    head = (
+        r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
+        r"& paper $r$ \\"
+    )
+    return (
+        "\n".join(
+            [r"\begin{tabular}{lrllrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        )
+        + "\n"
+    )

@@ -1,0 +1,163 @@
+"""The files of a run: their Parquet schemas, in one place, and how they are written and read.
+
+A file is written under a private name beside its own and renamed when whole, so a reader never meets half of
+one, whatever was killed; its key-value metadata say what it was made from.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from triaxis.faults import UserError
+
+MATRIX = [("sequence", pa.int32()), ("layer", pa.int16()), ("head", pa.int16())]
+
+DOCUMENTS = pa.schema(
+    [
+        ("document", pa.int32()),
+        ("title", pa.string()),
+        ("text", pa.large_string()),
+        ("characters", pa.int64()),
+        ("sha256", pa.string()),
+    ]
+)
+TOKENS = pa.schema([("document", pa.int32()), ("length", pa.int32()), ("tokens", pa.list_(pa.int32()))])
+SEQUENCES = pa.schema(
+    [
+        ("sequence", pa.int32()),
+        ("document", pa.int32()),
+        ("offset", pa.int32()),
+        ("length", pa.int32()),
+        ("tokens", pa.list_(pa.int32())),
+    ]
+)
+ROPE = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("scale", pa.float64()),
+        ("amplitude", pa.float64()),
+        ("pair", pa.list_(pa.int16())),
+        ("real", pa.list_(pa.int16())),
+        ("imaginary", pa.list_(pa.int16())),
+        ("frequency", pa.list_(pa.float64())),
+        ("unrotated", pa.list_(pa.int16())),
+        ("check_error", pa.float64()),
+    ]
+)
+LOGITS = pa.schema([*MATRIX, ("query", pa.int32()), ("key", pa.int32()), ("logit", pa.float32())])
+SUMS = pa.schema(
+    [
+        *MATRIX,
+        ("axis", pa.string()),
+        ("index", pa.int32()),
+        ("count", pa.int64()),
+        ("total", pa.float64()),
+        ("squares", pa.float64()),
+        ("half_count", pa.int64()),
+        ("half_total", pa.float64()),
+        ("half_squares", pa.float64()),
+    ]
+)
+FITS = pa.schema(
+    [
+        *MATRIX,
+        ("axes", pa.string()),
+        ("r", pa.float64()),
+        ("r2", pa.float64()),
+        ("adjusted_r2", pa.float64()),
+        ("heldout_r", pa.float64()),
+        ("null_r", pa.float64()),
+        ("cells", pa.int64()),
+        ("parameters", pa.int32()),
+    ]
+)
+COMPONENTS = pa.schema([*MATRIX, ("axis", pa.string()), ("index", pa.int32()), ("value", pa.float64())])
+
+
+def features_schema(head_dim: int) -> pa.Schema:
+    """The schema of features/: one pre-RoPE vector of `head_dim` float32 a row."""
+    return pa.schema(
+        [
+            ("sequence", pa.int32()),
+            ("layer", pa.int16()),
+            ("kind", pa.string()),
+            ("head", pa.int16()),
+            ("position", pa.int32()),
+            ("vector", pa.list_(pa.field("element", pa.float32(), nullable=False), head_dim)),
+        ]
+    )
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Yield a private path beside `path`; what the body wrote there becomes `path` if the body ends without error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.uname().nodename}-{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as sorted, indented JSON, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def parquet_writer(
+    path: str | Path, schema: pa.Schema, metadata: Mapping[str, str], **options: Any
+) -> Iterator[pq.ParquetWriter]:
+    """A ParquetWriter of one whole file with `metadata` as its key-value pairs; a row group per written table.
+
+    options: as pyarrow.parquet.ParquetWriter. Compression is zstd, and float columns named in `column_encoding`
+    keep their encoding, unless options say otherwise."""
+    options = {"compression": "zstd"} | options
+    with whole(path) as part, pq.ParquetWriter(part, schema.with_metadata(dict(metadata)), **options) as writer:
+        yield writer
+
+
+def write_parquet(
+    path: str | Path, tables: pa.Table | Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str]
+) -> None:
+    """Write one table, or a stream of tables, as one whole Parquet file."""
+    with parquet_writer(path, schema, metadata) as writer:
+        for table in [tables] if isinstance(tables, pa.Table) else tables:
+            writer.write_table(table.cast(schema))
+
+
+def open_parquet(path: str | Path) -> pq.ParquetFile:
+    """Open a Parquet file; raises UserError, with the remedy, if it is missing, truncated or not Parquet."""
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: rerun the rule that makes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is not a whole Parquet file ({error}): delete it and rerun") from None
+
+
+def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a whole Parquet file; raises UserError as `open_parquet` does."""
+    with open_parquet(path) as file:
+        try:
+            return file.read(columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The key-value metadata of a Parquet file, without Arrow's own entry."""
+    with open_parquet(path) as file:
+        pairs = file.schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in pairs.items() if not key.startswith(b"ARROW:")}
