@@ -1,7 +1,9 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
-from glob import glob
 import math
 import sys
+from copy import deepcopy
+from glob import glob
+from os.path import relpath
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -14,7 +16,7 @@ from triaxis.faults import UserError
 from triaxis.provenance import code_hash
 from triaxis.settings import resolve
 
-given = dict(config)
+given = deepcopy(config)
 
 
 configfile: "config.yaml"

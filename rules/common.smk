@@ -33,3 +33,16 @@ def record_of(wildcards):
 def shards_of(stage, models=None):
     """All files of a stage, for all models or those named."""
     return expand(f"results/{stage}/model={{model}}/shard-{{shard}}.parquet", model=models or MODELS, shard=SHARDS)
+
+
+def local_files(source):
+    """The files of a path: source, so that Snakemake sees them change; none for other sources."""
+    if not source.startswith("path:"):
+        return []
+    path = source.removeprefix("path:")
+    found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
+    return sorted(file for file in found if Path(file).is_file())
+
+
+def lock_file(source):
+    return [config["lock"]] if config["lock"] and source.startswith("hub:") else []

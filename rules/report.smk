@@ -1,0 +1,71 @@
+# What closes a run: the manifest and Snakemake's own report.
+
+FIGURES = [
+    "results/figures/heads.svg",
+    "results/figures/axes.svg",
+    "results/figures/distance.svg",
+    *expand("results/figures/matrices-{model}.png", model=MODELS),
+]
+TABLES = ["results/tables/headline.csv", "results/tables/axes.csv"]
+
+
+rule write_manifest:
+    input:
+        records=[*expand("resources/models/{base}.json", base=config["models"]), "resources/corpus.json"],
+        features=expand("results/features/model={model}/shard-0000.parquet", model=MODELS),
+        artefacts=[
+            "results/documents.parquet",
+            [shards_of(stage) for stage in STAGES],
+            FIGURES,
+            TABLES,
+            "results/tables/headline.tex",
+        ],
+    output:
+        "results/manifest.json",
+    log:
+        "logs/write_manifest.log",
+    benchmark:
+        "logs/write_manifest.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        code=code_hash("scripts/write_manifest.py"),
+        models=list(MODELS),
+        config=config,
+    message:
+        "Writing the manifest"
+    script:
+        "../scripts/write_manifest.py"
+
+
+rule render_report:
+    input:
+        FIGURES,
+        TABLES,
+        captions=sorted(map(relpath, glob(f"{workflow.current_basedir}/../report/*.rst"))),
+    output:
+        "results/report.html",
+    log:
+        "logs/render_report.log",
+    benchmark:
+        "logs/render_report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/render_report.py"),
+        targets=[*FIGURES, *TABLES],
+        config=config,
+        # Relative, so that a project that moves does not rerun.
+        snakefile=relpath(workflow.main_snakefile),
+    message:
+        "Rendering the report"
+    script:
+        "../scripts/render_report.py"

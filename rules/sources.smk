@@ -1,19 +1,6 @@
 # Fetch and verify what is not ours: models and text.
 
 
-def local_files(source):
-    """The files of a path: source, so that Snakemake sees them change; none for other sources."""
-    if not source.startswith("path:"):
-        return []
-    path = source.removeprefix("path:")
-    found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
-    return sorted(file for file in found if Path(file).is_file())
-
-
-def lock_file(source):
-    return [config["lock"]] if config["lock"] and source.startswith("hub:") else []
-
-
 rule fetch_model:
     input:
         local=lambda wildcards: local_files(config["models"][wildcards.base]["source"]),
@@ -34,7 +21,6 @@ rule fetch_model:
         code=code_hash("scripts/fetch_model.py"),
         source=lambda wildcards: config["models"][wildcards.base]["source"],
         sha256=lambda wildcards: config["models"][wildcards.base]["sha256"],
-        folder="resources/models/{base}",
     message:
         "Fetching and verifying the model {wildcards.base}"
     script:
@@ -61,7 +47,6 @@ rule fetch_corpus:
         code=code_hash("scripts/fetch_corpus.py"),
         source=config["corpus"]["source"],
         sha256=config["corpus"]["sha256"],
-        folder="resources/corpus",
     message:
         "Fetching and verifying the corpus"
     script:

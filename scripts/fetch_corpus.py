@@ -10,5 +10,5 @@ with reporting(snakemake.log[0]):
     params, lock = snakemake.params, snakemake.input.lock
     source = sources.parse_source(params.source)
     pins = json.loads(Path(lock[0]).read_text()) if lock else None
-    record = sources.fetch_corpus_files(source, params.sha256, pins, Path(params.folder))
+    record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
     tables.write_json(snakemake.output[0], record)

@@ -1,8 +1,8 @@
 """Fetch a model, verify it, and leave a plain safetensors folder with a record of what it is."""
 
 import json
+import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from triaxis import sources, tables
 from triaxis.faults import reporting
@@ -12,14 +12,15 @@ with reporting(snakemake.log[0]) as log:
     params, lock = snakemake.params, snakemake.input.lock
     source = sources.parse_source(params.source)
     pins = json.loads(Path(lock[0]).read_text()) if lock else None
-    folder = Path(params.folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as download:
-        target = folder if source.kind == "hub" else Path(download)
-        record = sources.fetch_model_files(source, params.sha256, pins, target)
-        if gguf := [Path(record["folder"]) / name for name in record["files"] if name.endswith(".gguf")]:
-            log.info("dequantising %s, once", gguf[0].name)
-            dequantise(gguf[0], folder)
-            plain = sources.fetch_model_files(sources.parse_source(f"path:{folder}"), None, None, folder)
-            record |= {key: plain[key] for key in ("folder", "files")}
+    folder = Path(snakemake.output[0]).with_suffix("")
+    # What a killed run left of a download is fetched anew.
+    download = folder.with_name(f".{folder.name}.download")
+    shutil.rmtree(download, ignore_errors=True)
+    record = sources.fetch_model_files(source, params.sha256, pins, folder if source.kind == "hub" else download)
+    if gguf := [Path(record["folder"]) / name for name in record["files"] if name.endswith(".gguf")]:
+        log.info("dequantising %s, once", gguf[0].name)
+        dequantise(gguf[0], folder)
+        plain = sources.fetch_model_files(sources.parse_source(f"path:{folder}"), None, None, folder)
+        record |= {key: plain[key] for key in ("folder", "files")}
+    shutil.rmtree(download, ignore_errors=True)
     tables.write_json(snakemake.output[0], record)

@@ -94,12 +94,30 @@ def features_schema(head_dim: int) -> pa.Schema:
     )
 
 
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Yield a private path beside `path`; what the body wrote there becomes `path` if the body ends without error."""
+    """Yield a private path beside `path`; what the body wrote there becomes `path` if the body ends without error.
+
+    The name is the process's own, so that two runs at once do not write one file, and ends in .part, so that no
+    glob takes it for a table; what killed processes of this machine left there is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.uname().nodename}-{os.getpid()}.part{path.suffix}")
+    prefix = f".{path.name}.{os.uname().nodename}-"
+    for left in path.parent.glob(f"{prefix}*.part"):
+        if not _alive(int(left.name.removeprefix(prefix).removesuffix(".part"))):
+            left.unlink(missing_ok=True)
+    part = path.with_name(f"{prefix}{os.getpid()}.part")
     try:
         yield part
         with part.open("rb+") as file:

@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. Nothing outside this folder is changed.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+CORES ?= all
+CONFIG ?= config.yaml
+BIN := .venv/bin
+# Snakemake, matplotlib and the rest keep their caches here, not in the home folder.
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help run test lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: .venv/.locked ## install what is needed, run the default configuration, print the headline table
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/python scripts/print_headline.py
+
+test: lint ## lint, unit tests, and real pipeline runs end to end
+	$(BIN)/python -m pytest
+
+lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+bench: .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what a run made; sources and the virtual environment stay
+	rm -rf results logs .snakemake
+
+.venv/.locked: requirements.lock
+	@for python in $${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    found=$$python; break; \
+	  fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "Triaxis needs Python 3.11, 3.12 or 3.13 with venv, and none is on PATH: install one (python.org, conda, or your system's python3 and python3-venv) and run make again, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into .venv with $$found"; \
+	"$$found" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
+	@touch $@
+
+.venv/.benchmarked: .venv/.locked benchmarks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r benchmarks/requirements.lock
+	@touch $@

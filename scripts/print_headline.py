@@ -1,0 +1,10 @@
+"""Print the headline table and where the report is: the last word of `make run`."""
+
+import duckdb
+
+COLUMNS = "model, sequences, mean_r, pooled_r, adjusted_r2, heldout_r, null_r, random_r, paper_r"
+
+rows = duckdb.sql(f"SELECT {COLUMNS} FROM read_csv('results/tables/headline.csv')")
+print("\nThe three-axis fit W_ij ~ a_{i-j} + b_i + c_j (results/tables/headline.csv):")
+rows.show(max_width=200)
+print("Report: results/report.html    Query: duckdb results/triaxis.duckdb    Digests: results/manifest.json")

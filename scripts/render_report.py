@@ -1,0 +1,33 @@
+"""Render Snakemake's own report of the figures and tables.
+
+A second Snakemake reads what the running one has recorded of the jobs that made them; it starts no job, so it needs
+no lock.
+"""
+
+import shutil
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+
+from triaxis import tables
+from triaxis.faults import UserError, reporting
+
+with reporting(snakemake.log[0]) as log, TemporaryDirectory() as folder:
+    config = f"{folder}/config.json"
+    tables.write_json(config, snakemake.params.config)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--configfile", config]
+    command += [
+        "--nolock",
+        "--workflow-profile",
+        "none",
+        "--report",
+        f"{folder}/report.html",
+        "--",
+        *snakemake.params.targets,
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        log.info(result.stderr)
+        raise UserError("snakemake --report failed: see above")
+    with tables.whole(snakemake.output[0]) as part:
+        shutil.copyfile(f"{folder}/report.html", part)

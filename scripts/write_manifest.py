@@ -1,0 +1,16 @@
+"""Write manifest.json: commit, configuration, versions, sources, devices, and the digest of every artefact."""
+
+import json
+from pathlib import Path
+
+from triaxis import tables
+from triaxis.faults import reporting
+from triaxis.manifest import describe_run
+from triaxis.provenance import SCRIPTS
+
+with reporting(snakemake.log[0]):
+    params, inputs = snakemake.params, snakemake.input
+    records = {Path(path).stem: json.loads(Path(path).read_text()) for path in inputs.records}
+    features = dict(zip(params.models, inputs.features, strict=True))
+    content = describe_run(SCRIPTS.parent, params.config, records, features, inputs.artefacts)
+    tables.write_json(snakemake.output[0], content)
