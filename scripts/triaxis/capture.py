@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
@@ -115,6 +116,15 @@ def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
     return {int(module.layer_idx): module for module in innermost}  # type: ignore[arg-type]
 
 
+def refuse_not_finite(layer: int, *vectors: NDArray[np.floating]) -> None:
+    """Raise UserError if a query or key of this layer is NaN or infinite."""
+    if not all(np.isfinite(vector).all() for vector in vectors):
+        raise UserError(
+            f"layer {layer}: queries or keys are NaN or infinite; try features.dtype float32, "
+            "or look at the model's weights"
+        )
+
+
 @contextmanager
 def _attention_function(model: PreTrainedModel, function: Callable[..., Any]) -> Iterator[None]:
     """Let `function(own, module, query, key, value, mask, scaling, **options)` be the model's attention.
@@ -189,7 +199,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
 
     cos 1, sin 0 gives the vectors before rotation; cos 0, sin 1 gives each dimension's partner and sign; cos 1 or
     2, by the bits of the column number, gives the column of cos that each dimension reads. Raises UserError if
-    the model refuses capture or if a layer's rotation is not made of planar ones.
+    the model refuses capture, if a query or key is not finite or if a layer's rotation is not made of planar ones.
     """
     recorder, layouts = _Recorder(), {}
 
@@ -208,6 +218,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
         layout = _layout(ask, one, zero)
         expected = torch.cat(recorder.replay(module, args, kwargs, one, zero), dim=1)
         live = torch.cat(recorder.replay(module, args, kwargs, cos, sin), dim=1)
+        refuse_not_finite(layer, live.float().cpu().numpy())
         error = (layout.rotate(expected, cos, sin) - live).abs().max() / live.abs().max().clamp_min(1e-9)
         if not error <= 8 * torch.finfo(live.dtype).eps:
             raise UserError(
