@@ -189,7 +189,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
 
     cos 1, sin 0 gives the vectors before rotation; cos 0, sin 1 gives each dimension's partner and sign; cos 1 or
     2, by the bits of the column number, gives the column of cos that each dimension reads. Raises UserError if
-    the model refuses capture or if a layer's rotation is not made of planar ones.
+    the model refuses capture, if a query or key is not finite or if a layer's rotation is not made of planar ones.
     """
     recorder, layouts = _Recorder(), {}
 
