@@ -32,7 +32,7 @@ def dequantise(gguf: Path, folder: Path) -> None:
     try:
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+    except Exception as error:  # whatever a foreign file makes transformers and tokenizers raise
         raise UserError(
             f"transformers cannot read {gguf.name} ({error}): try the model's safetensors instead"
         ) from error

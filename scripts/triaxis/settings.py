@@ -1,6 +1,7 @@
 """The configuration: checked against schemas/config.schema.yaml, completed with its defaults."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def explain(error: ValidationError) -> str:
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"config key '{'.'.join(filter(None, [key, missing]))}' is missing"
+    if error.validator == "type" and re.fullmatch(r"[-+.\d]+e[-+]?\d+", str(error.instance), re.IGNORECASE):
+        return f"config key '{key}': YAML reads {error.instance} as text; write it with a point, such as 1.0e-4"
     expected = error.schema.get("description", "").rstrip(".")
     return f"config key '{key}': {error.message}" + (f" (it is: {expected})" if expected else "")
 

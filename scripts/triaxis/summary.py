@@ -22,7 +22,9 @@ spread AS (
     FROM read_parquet($sums, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'all'
 )
 SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
-       avg(r) AS r, avg(r2) AS r2, avg(adjusted_r2) AS adjusted_r2, avg(heldout_r) AS heldout_r, avg(null_r) AS null_r,
+       avg(r ORDER BY layer, head) AS r, avg(r2 ORDER BY layer, head) AS r2,
+       avg(adjusted_r2 ORDER BY layer, head) AS adjusted_r2, avg(heldout_r ORDER BY layer, head) AS heldout_r,
+       any_value(null_r) AS null_r,
        sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
        sum(squares ORDER BY layer, head) AS squares,
        sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual

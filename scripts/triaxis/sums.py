@@ -58,7 +58,7 @@ def sum_logits(
         query = QUERY.format(a=half.a, b=half.b, c=half.c, prime=axes.PRIME)
         try:
             rows = connection.sql(query, params={"files": [str(file) for file in files]})
-            for batch in rows.to_arrow_reader(500_000):
+            for batch in rows.to_arrow_reader():
                 yield pa.Table.from_batches([batch])
         except duckdb.Error as error:
             raise UserError(f"the logits in {', '.join(map(str, files))} cannot be summed: {error}") from None

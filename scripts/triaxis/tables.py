@@ -137,10 +137,10 @@ def write_json(path: str | Path, content: Any) -> None:
 def parquet_writer(
     path: str | Path, schema: pa.Schema, metadata: Mapping[str, str], **options: Any
 ) -> Iterator[pq.ParquetWriter]:
-    """A ParquetWriter of one whole file with `metadata` as its key-value pairs; a row group per written table.
+    """A ParquetWriter of one whole file with `metadata` as its key-value pairs.
 
-    options: as pyarrow.parquet.ParquetWriter. Compression is zstd, and float columns named in `column_encoding`
-    keep their encoding, unless options say otherwise."""
+    options: as pyarrow.parquet.ParquetWriter takes them; compression is zstd unless they say otherwise.
+    """
     options = {"compression": "zstd"} | options
     with whole(path) as part, pq.ParquetWriter(part, schema.with_metadata(dict(metadata)), **options) as writer:
         yield writer

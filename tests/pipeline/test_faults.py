@@ -6,16 +6,9 @@ import time
 import pytest
 
 
-def test_two_runs_give_the_same_bytes(finished, workspace):
-    run = workspace.run()
-    assert run.status == 0, run.output
-    assert workspace.digests() == finished.digests()
-    assert len(finished.digests()) > 40
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_a_killed_run_finishes_later_with_the_same_digests(finished, workspace, seed):
-    moments = random.Random(seed)
+def test_a_killed_run_finishes_later_with_the_digests_of_an_undisturbed_one(finished, workspace):
+    """A run in another folder, killed three times: also what shows that two runs give the same bytes."""
+    moments = random.Random(0)
     for _ in range(3):
         process = workspace.start()
         time.sleep(moments.uniform(4, 14))

@@ -82,9 +82,10 @@ def test_features_do_not_depend_on_the_other_sequences(llama):
         np.testing.assert_allclose(layer.query, expected[place].query, rtol=0, atol=1e-6)
 
 
-def test_layers_are_written_as_they_are_run(llama):
-    features, *_ = extracted(llama, batch=2)
-    batches = [[4], [5, 6], [7, 9]]
+@pytest.mark.parametrize(("batch", "batches"), [(2, [[4], [5, 6], [7, 9]]), (3, [[4], [5, 6, 7], [9]])])
+def test_layers_are_written_as_they_are_run(llama, batch, batches):
+    """The first sequence is alone, since it is the one that is checked."""
+    features, *_ = extracted(llama, batch=batch)
     assert list(features) == [(number, layer) for batch in batches for layer in range(3) for number in batch]
 
 

@@ -84,6 +84,11 @@ def test_windows_may_start_anywhere():
     assert offsets == set(range(10))
 
 
+def test_documents_of_one_length_are_read_at_different_places():
+    offsets = [offset for _, offset in plan_windows(np.full(50, 100), 7, 1, 50, 0)]
+    assert len(set(offsets)) > 25
+
+
 @pytest.mark.parametrize(("lengths", "longest"), [([3, 9, 7], 9), ([], 0), ([0], 0)])
 def test_no_document_long_enough_says_how_long_the_longest_is(lengths, longest):
     said = message(plan_windows, np.array(lengths, dtype=np.int64), 10, 1, 1, 0)

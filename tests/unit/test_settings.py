@@ -66,6 +66,16 @@ def test_a_misspelt_key_is_named_with_the_nearest_one(place, key):
     assert f"config key '{'.'.join((*place, key + key[-1]))}' is unknown; did you mean '{key}'?" == said
 
 
+def test_an_unknown_key_is_told_before_any_other_fault():
+    config = {"corpus": MINIMAL["corpus"], "sequences": {"lenght": 3}, "features": None}
+    assert message(config) == "config key 'sequences.lenght' is unknown; did you mean 'length'?"
+
+
+def test_of_other_faults_the_one_nearest_the_top_is_told():
+    config = MINIMAL | {"features": None, "sequences": {"count": "8"}}
+    assert message(config).startswith("config key 'features': None is not of type 'object'")
+
+
 def test_an_unknown_key_near_to_none_still_gets_a_suggestion():
     assert "config key 'zzz' is unknown; did you mean '" in message(MINIMAL | {"zzz": 1})
 
@@ -201,3 +211,8 @@ def test_every_optional_key_has_a_default_that_is_valid():
             if key not in schema.get("required", []):
                 assert "default" in sub, (*place, key)
                 assert not list(Draft202012Validator(sub).iter_errors(sub["default"])), (*place, key)
+
+
+def test_a_number_that_yaml_reads_as_text_is_explained():
+    says = message(MINIMAL | {"features": {"tolerance": "1e-4"}})
+    assert "'features.tolerance': YAML reads 1e-4 as text; write it with a point" in says

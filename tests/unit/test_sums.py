@@ -102,6 +102,17 @@ def test_the_bits_do_not_depend_on_threads_or_on_the_run(tmp_path, write_logits)
     assert all(first.equals(other) for other in others)
 
 
+def test_the_sums_over_all_cells_are_the_queries_added_up_in_order(tmp_path, write_logits):
+    """To the bit, so that no schedule of threads can change them."""
+    length = 96
+    file = write_logits(tmp_path / "logits.parquet", some_matrices(length))
+    table = summed([file], draw_half(length, 0))
+    overall, queries = (table.filter(pc.equal(table["axis"], axis)) for axis in ("all", "query"))
+    for name in ("total", "squares", "half_total", "half_squares"):
+        rows = queries[name].to_numpy().reshape(len(overall), length)
+        np.testing.assert_array_equal(overall[name], np.cumsum(rows, axis=1)[:, -1])
+
+
 def test_several_files_are_summed_as_one(tmp_path, write_logits):
     matrices = some_matrices()
     apart = [write_logits(tmp_path / f"{n}.parquet", matrices[[n]], n) for n in range(2)]
@@ -109,10 +120,10 @@ def test_several_files_are_summed_as_one(tmp_path, write_logits):
 
 
 def test_the_sums_come_in_batches(tmp_path, write_logits):
-    layers, heads = 21, 512
+    layers, heads = 6, 512  # 150,528 rows of sums
     path = write_logits(tmp_path / "logits.parquet", np.zeros((1, layers, heads, LENGTH, LENGTH)))
     batches = [len(table) for table in sum_logits([path], HALF, threads=2, memory_mb=1024, spill=tmp_path)]
-    assert len(batches) > 1 and max(batches) <= 500_000
+    assert len(batches) > 1
     assert sum(batches) == layers * heads * (3 * LENGTH + 1)
 
 
