@@ -30,7 +30,7 @@ lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-bench: .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
+bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what a run made; sources and the virtual environment stay

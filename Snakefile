@@ -6,7 +6,6 @@ from glob import glob
 from os.path import relpath
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -27,7 +26,7 @@ config.update({key: given[key] for key in ("models", "corpus") if key in given})
 try:
     config = resolve(config)
 except UserError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"ERROR: {error}")
 
 
 include: "rules/common.smk"

@@ -189,7 +189,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
 
     cos 1, sin 0 gives the vectors before rotation; cos 0, sin 1 gives each dimension's partner and sign; cos 1 or
     2, by the bits of the column number, gives the column of cos that each dimension reads. Raises UserError if
-    the model refuses capture or if a layer's rotation is not made of planar ones.
+    the model refuses capture, if a query or key is not finite or if a layer's rotation is not made of planar ones.
     """
     recorder, layouts = _Recorder(), {}
 
@@ -208,6 +208,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
         layout = _layout(ask, one, zero)
         expected = torch.cat(recorder.replay(module, args, kwargs, one, zero), dim=1)
         live = torch.cat(recorder.replay(module, args, kwargs, cos, sin), dim=1)
+        require_finite(layer, live)
         error = (layout.rotate(expected, cos, sin) - live).abs().max() / live.abs().max().clamp_min(1e-9)
         if not error <= 8 * torch.finfo(live.dtype).eps:
             raise UserError(
@@ -237,6 +238,15 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
             f"a model of type '{model.config.model_type}' has heads of several sizes: choose another family"
         )
     return layouts
+
+
+def require_finite(layer: int, *vectors: Tensor) -> None:
+    """Raise UserError, naming the layer, if a query or key is NaN or infinite."""
+    if not all(bool(x.isfinite().all()) for x in vectors):
+        raise UserError(
+            f"layer {layer}: queries or keys are NaN or infinite; try features.dtype float32, or look at the "
+            "model's weights"
+        )
 
 
 def _layout(ask: Callable[[Tensor, Tensor], Tensor], one: Tensor, zero: Tensor) -> Layout:

@@ -11,8 +11,11 @@ def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, s
     CSV table. The globs are kept as given: relative ones hold in the folder that the pipeline runs in."""
     with duckdb.connect(str(path)) as connection:
         for name, glob in stages.items():
+            # A model's name stays text, even one that looks like a number or a date.
+            hive = ", hive_types_autocast = false" if "model=" in glob else ""
             connection.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{glob}', hive_partitioning = {'model=' in glob})"
+                f"CREATE VIEW {name} AS SELECT * FROM "
+                f"read_parquet('{glob}', hive_partitioning = {'model=' in glob}{hive})"
             )
         for name, file in tables.items():
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{file}')")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from triaxis.capture import Call, Layout, Tensor, attending, measure_rotary
+from triaxis.capture import Call, Layout, Tensor, attending, measure_rotary, require_finite
 from triaxis.faults import UserError
 from triaxis.features import Features
 from triaxis.logits import logits
@@ -43,16 +43,11 @@ def extract_features(
     live: dict[int, tuple[Tensor, Tensor, float]] = {}
     # The first sequence goes alone: it is the one that is checked.
     starts = [0, *range(1, len(tokens), batch)]
-    progress = tqdm(total=len(tokens) * len(layouts), unit="layer", desc="extract", mininterval=5)
 
     def attend(call: Call) -> tuple[Tensor, Tensor | None]:
         if call.layer in chosen:
+            require_finite(call.layer, call.query, call.key)
             query, key = (x.float().cpu().numpy() for x in (call.query, call.key))
-            if not (np.isfinite(query).all() and np.isfinite(key).all()):
-                raise UserError(
-                    f"layer {call.layer}: queries or keys are NaN or infinite; try features.dtype float32, "
-                    "or look at the model's weights"
-                )
             if call.layer not in rotaries:
                 rotary = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
                 rotaries[call.layer] = rotary
@@ -72,11 +67,11 @@ def extract_features(
         if layer in chosen:
             live[layer] = query[0], key[0], scaling
 
-    for start, stop in zip(starts, [*starts[1:], len(tokens)], strict=True):
-        with attending(model, layouts, attend, keep if start == 0 else None):
-            ids = torch.from_numpy(tokens[start:stop]).long().to(model.device)
-            model.base_model(input_ids=ids, use_cache=False)
-    progress.close()
+    with tqdm(total=len(tokens) * len(layouts), unit="layer", desc="extract", mininterval=5) as progress:
+        for start, stop in zip(starts, [*starts[1:], len(tokens)], strict=True):
+            with attending(model, layouts, attend, keep if start == 0 else None):
+                ids = torch.from_numpy(tokens[start:stop]).long().to(model.device)
+                model.base_model(input_ids=ids, use_cache=False)
     return rotaries, errors
 
 

@@ -27,7 +27,8 @@ def _query(sql: str, **parameters: Any) -> dict[str, NDArray]:
 def r_by_head(fits: Files, axes: str) -> dict[str, Array]:
     """model -> (layers, heads): r of one combination of axes, averaged over sequences."""
     rows = _query(
-        "SELECT model, layer, head, avg(r ORDER BY sequence) AS r FROM read_parquet($fits, hive_partitioning = true) "
+        "SELECT model, layer, head, avg(r ORDER BY sequence) AS r "
+        "FROM read_parquet($fits, hive_partitioning = true, hive_types_autocast = false) "
         "WHERE axes = $axes GROUP BY model, layer, head ORDER BY model, layer, head",
         fits=list(fits),
         axes=axes,
@@ -51,7 +52,7 @@ def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str
     """
     rows = _query(
         "SELECT model, layer, index, avg(value ORDER BY sequence, head) AS value "
-        "FROM read_parquet($files, hive_partitioning = true) WHERE axis = 'distance' "
+        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'distance' "
         "GROUP BY model, layer, index ORDER BY model, layer, index",
         files=list(components),
     )

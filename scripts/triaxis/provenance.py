@@ -30,6 +30,7 @@ def sources(script: Path) -> list[Path]:
                 names = [alias.name for alias in node.names if alias.name.split(".")[0] == "triaxis"]
             else:
                 continue
+            names += ["triaxis.__init__"] if names else []  # runs first, whatever is imported
             modules = [SCRIPTS / f"{name.replace('.', '/')}.py" for name in names if name]
             todo += [module for module in modules if module.exists()]
     return sorted(seen)

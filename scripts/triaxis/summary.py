@@ -13,12 +13,13 @@ from scipy.stats import bootstrap
 PAPER_R = 0.959
 
 # One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
-# Residuals of all heads add up; so do their squares about one common mean.
+# Residuals of all heads add up; so do their squares about one common mean. Without the autocast off, a model named 7
+# or 2024-01-01 would become a number or a date.
 BY_SEQUENCE = """
-WITH fits AS (SELECT * FROM read_parquet($fits, hive_partitioning = true)),
+WITH fits AS (SELECT * FROM read_parquet($fits, hive_partitioning = true, hive_types_autocast = false)),
 spread AS (
     SELECT model, sequence, layer, head, count, total, squares
-    FROM read_parquet($sums, hive_partitioning = true) WHERE axis = 'all'
+    FROM read_parquet($sums, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'all'
 )
 SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
        avg(r) AS r, avg(r2) AS r2, avg(adjusted_r2) AS adjusted_r2, avg(heldout_r) AS heldout_r, avg(null_r) AS null_r,

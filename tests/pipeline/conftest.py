@@ -64,7 +64,7 @@ class Workspace:
 
     def command(self, *arguments: str) -> list[str]:
         return [
-            *(sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", self.configfile),
+            *(sys.executable, "-m", "snakemake", "--configfile", self.configfile, "--cores", "2"),
             *arguments,
         ]
 

@@ -7,24 +7,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = [
-    "where",
-    "what",
-    "key",
-    "query",
-    "head",
-    "layer",
-    "logit",
-    "distance",
-    "position",
-    "meaning",
-    "sum",
-    "fit",
-    "turn",
-    "pair",
-    "text",
-    "model",
-]
+TEXT = "where what key query head layer logit distance position meaning sum fit turn pair text model"
+WORDS = TEXT.split()
 
 
 def make_corpus(folder: Path, documents: int = 4, words: int = 150) -> None:

@@ -1,0 +1,42 @@
+"""Computing and writing logits against pyarrow writing the same tables."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow.parquet as pq
+
+from benchmarks import interleaved
+from triaxis import rope, tables
+from triaxis.features import read_features
+from triaxis.logits import dump_logits, writer
+
+SHARD = "model=smollm2-135m/shard-0000.parquet"
+
+
+def measure() -> list[tuple[str, str, str]]:
+    rotaries = rope.from_table(tables.read_parquet(f"results/rope/{SHARD}"))
+    layers = list(read_features(f"results/features/{SHARD}"))[:60]
+    ready = list(dump_logits(layers, rotaries, None))
+
+    with TemporaryDirectory(dir=".cache") as folder:
+        ours_path, plain_path = Path(folder, "ours.parquet"), Path(folder, "plain.parquet")
+
+        def ours() -> None:
+            with writer(ours_path, {}) as parquet:
+                for table in dump_logits(layers, rotaries, None):
+                    parquet.write_table(table, row_group_size=len(table))
+
+        def plain() -> None:
+            options = {"compression": "zstd", "use_dictionary": tables.LOGITS.names[:-1]}
+            options |= {"column_encoding": {"logit": "BYTE_STREAM_SPLIT"}, "compression_level": 1}
+            with pq.ParquetWriter(plain_path, tables.LOGITS, **options) as parquet:
+                for table in ready:
+                    parquet.write_table(table, row_group_size=len(table))
+
+        plain_time, ours_time = interleaved(plain, ours)
+    rows = pq.ParquetFile(f"results/logits/{SHARD}").metadata.num_rows
+    size = Path(f"results/logits/{SHARD}").stat().st_size / rows
+    return [
+        ("computing and writing logits / pyarrow writing them", f"{ours_time / plain_time:.2f}", "at most 1.5"),
+        ("bytes a row of logits/", f"{size:.2f}", "at most 3.6"),
+    ]

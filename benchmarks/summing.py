@@ -1,0 +1,32 @@
+"""Rows of logits summed a second, halves included, on 2 threads under a 1 GiB limit."""
+
+from tempfile import TemporaryDirectory
+
+import pyarrow.parquet as pq
+
+from benchmarks import interleaved
+from triaxis import tables
+from triaxis.axes import draw_half
+from triaxis.sums import sum_logits
+
+LOGITS = "results/logits/model=smollm2-135m/shard-0000.parquet"
+
+
+def measure() -> list[tuple[str, str, str]]:
+    rows = pq.ParquetFile(LOGITS).metadata.num_rows
+    half = draw_half(256, 0)
+    with TemporaryDirectory(dir=".cache") as folder:
+
+        def scan() -> None:
+            for _ in sum_logits([LOGITS], half, threads=2, memory_mb=1024, spill=folder):
+                pass
+
+        def stage() -> None:
+            batches = sum_logits([LOGITS], half, threads=2, memory_mb=1024, spill=folder)
+            tables.write_parquet(f"{folder}/sums.parquet", batches, tables.SUMS, {})
+
+        scan_time, stage_time = interleaved(scan, stage)
+    return [
+        ("million rows summed a second", f"{rows / scan_time / 1e6:.1f}", "at least 20"),
+        ("the same with the sums written to Parquet", f"{rows / stage_time / 1e6:.1f}", "-"),
+    ]

@@ -1,0 +1,90 @@
+"""What the project promises about itself: pins, profiles, environments, rules and scripts that agree."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+RULES = sorted((PROJECT / "rules").glob("*.smk"))
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    found = (re.fullmatch(r"([A-Za-z0-9._-]+)==([^ ;]+)", line.strip()) for line in lines)
+    return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
+
+
+def rule_texts() -> dict[str, str]:
+    parts = [re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:] for path in RULES]
+    return {re.match(r"rule (\w+)", text)[1]: text for part in parts for text in part}
+
+
+@pytest.mark.parametrize("name", ["gpu", "analysis"])
+def test_environment_pins_agree_with_the_lock(name):
+    environment = yaml.safe_load((PROJECT / f"envs/{name}.yaml").read_text())
+    own = pins(environment["dependencies"][-1]["pip"])
+    locked = pins((PROJECT / "requirements.lock").read_text().splitlines())
+    assert own
+    assert own.items() <= locked.items()
+
+
+def test_the_analysis_environment_has_no_torch():
+    assert "torch" not in (PROJECT / "envs/analysis.yaml").read_text()
+
+
+def test_every_installed_pin_is_the_locked_one():
+    locked = pins((PROJECT / "requirements.lock").read_text().splitlines())
+    installed = subprocess.run([sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
+    present = {name: version.split("+")[0] for name, version in pins(installed.stdout.splitlines()).items()}
+    assert {name: present.get(name) for name in locked} == locked
+
+
+@pytest.mark.parametrize("profile", sorted((PROJECT / "profiles").iterdir()), ids=lambda path: path.name)
+def test_every_profile_repeats_what_reruns_depend_on(profile):
+    default = yaml.safe_load((PROJECT / "profiles/default/profile.yaml").read_text())
+    own = yaml.safe_load((profile / "profile.yaml").read_text())
+    assert "mtime" in default["rerun-triggers"]
+    assert "code" not in default["rerun-triggers"]
+    assert default.items() <= own.items()
+
+
+@pytest.mark.parametrize("rule", sorted(rule_texts()))
+def test_every_rule_is_complete(rule):
+    text = rule_texts()[rule]
+    for directive in ("output", "params", "log", "benchmark", "threads", "resources", "conda", "message", "script"):
+        assert f"    {directive}:" in text, directive
+    assert f'code_hash("scripts/{rule}.py")' in text
+    assert f'"../scripts/{rule}.py"' in text
+    assert (PROJECT / f"scripts/{rule}.py").exists()
+
+
+def test_every_script_is_a_rule_or_for_make():
+    scripts = {path.stem for path in (PROJECT / "scripts").glob("*.py")}
+    assert scripts - set(rule_texts()) == {"print_headline"}
+
+
+def test_analysis_rules_import_no_torch():
+    code = "import sys; from triaxis import {}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    modules = set()
+    for rule, text in rule_texts().items():
+        if "envs/analysis.yaml" in text:
+            modules |= imported(f"scripts/{rule}.py")
+    assert modules
+    command = [sys.executable, "-c", code.format(", ".join(sorted(modules)))]
+    assert subprocess.run(command, cwd=PROJECT / "scripts", check=False).returncode == 0
+
+
+def imported(script: str) -> set[str]:
+    """The triaxis modules that a script imports, directly or not."""
+    from triaxis import provenance
+
+    return {path.stem for path in provenance.sources(PROJECT / script) if path.parent.name == "triaxis"} - {"__init__"}
+
+
+def test_the_snakefile_imports_nothing_heavy():
+    heavy = re.compile(r"^\s*(import|from) (torch|transformers|duckdb|pyarrow|numpy|matplotlib)", re.MULTILINE)
+    for path in [PROJECT / "Snakefile", *RULES]:
+        assert not heavy.search(path.read_text()), path
