@@ -23,14 +23,14 @@ SELECT model, sequence, count(DISTINCT layer) AS layers,
        avg(r_additive ORDER BY layer, head, query) AS r_additive,
        avg(r_closed_form ORDER BY layer, head, query) AS r_closed_form,
        avg(interaction ORDER BY layer, head, query) AS interaction
-FROM read_parquet($files, hive_partitioning = true)
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
 GROUP BY model, sequence ORDER BY model, sequence
 """
 
 PATTERNS_BY_SEQUENCE = """
 WITH ranked AS (
     SELECT *, row_number() OVER slowest AS rank, count(pair) OVER head AS pairs
-    FROM read_parquet($files, hive_partitioning = true)
+    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
     WINDOW slowest AS (
                PARTITION BY model, sequence, layer, head, first_token ORDER BY abs(frequency), pair
            ),
@@ -57,7 +57,7 @@ FROM heads GROUP BY model, sequence ORDER BY model, sequence
 DUMMIES_BY_SEQUENCE = """
 WITH weighted AS (
     SELECT *, max(distance) OVER (PARTITION BY model) + 1 - distance AS weight
-    FROM read_parquet($files, hive_partitioning = true) WHERE distance IS NOT NULL
+    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE distance IS NOT NULL
 ), centred AS (
     SELECT *, mean - sum(weight * mean) OVER matrix / sum(weight) OVER matrix AS x,
            component - sum(weight * component) OVER matrix / sum(weight) OVER matrix AS y,

@@ -29,7 +29,7 @@ def test_the_tables_have_a_row_a_model(finished):
 
 def test_a_grid_larger_than_the_sequence_is_one_line(copy_of_finished):
     copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 64")
-    run = copy_of_finished.run("--", "results/tables/mechanism.csv")  # --configfile would take it for another
+    run = copy_of_finished.run("results/tables/mechanism.csv")
     assert run.status != 0
     assert "mechanism.keys is 64: a grid on sequences of 32 tokens has 2 to 32" in run.output
     assert "Traceback" not in run.output
