@@ -6,7 +6,7 @@ FIGURES = [
     "results/figures/distance.svg",
     *expand("results/figures/matrices-{model}.png", model=MODELS),
 ]
-TABLES = ["results/tables/headline.csv", "results/tables/axes.csv"]
+TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", "mechanism", "expressivity"])
 
 
 rule write_manifest:

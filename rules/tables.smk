@@ -1,7 +1,7 @@
 # The paper's tables, and a database over everything.
 
 # Stage by stage, what triaxis.duckdb shows.
-STAGES = ["sequences", "features", "rope", "logits", "sums", "fits", "components"]
+STAGES = ["sequences", "features", "rope", "logits", "sums", "fits", "components"] + MECHANISM
 
 
 rule tabulate_fits:
@@ -49,6 +49,8 @@ rule build_database:
         expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
         [shards_of(stage) for stage in STAGES],
         "results/tables/headline.csv",
+        "results/tables/mechanism.csv",
+        "results/tables/expressivity.csv",
     output:
         "results/triaxis.duckdb",
     log:
@@ -68,7 +70,7 @@ rule build_database:
             "tokens": "results/tokens/model=*/*.parquet",
             **{stage: f"results/{stage}/model=*/*.parquet" for stage in STAGES},
         },
-        tables={"headline": "results/tables/headline.csv"},
+        tables={name: f"results/tables/{name}.csv" for name in ("headline", "mechanism", "expressivity")},
     message:
         "Building triaxis.duckdb"
     script:

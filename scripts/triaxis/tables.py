@@ -78,6 +78,60 @@ FITS = pa.schema(
     ]
 )
 COMPONENTS = pa.schema([*MATRIX, ("axis", pa.string()), ("index", pa.int32()), ("value", pa.float64())])
+PROBES = pa.schema(
+    [
+        *MATRIX,
+        ("query", pa.int32()),
+        ("r_additive", pa.float64()),
+        ("interaction", pa.float64()),
+        ("r_closed_form", pa.float64()),
+        ("bound_mean", pa.float64()),
+        ("residual_rms", pa.float64()),
+        ("residual_max", pa.float64()),
+        ("logit_rms", pa.float64()),
+    ]
+)
+DUMMIES = pa.schema(
+    [
+        *MATRIX,
+        ("distance", pa.int32()),
+        ("key_correlation", pa.float64()),
+        ("mean", pa.float64()),
+        ("component", pa.float64()),
+    ]
+)
+PATTERNS = pa.schema(
+    [
+        *MATRIX,
+        ("first_token", pa.bool_()),
+        ("pair", pa.int16()),
+        ("frequency", pa.float64()),
+        ("turns", pa.float64()),
+        ("norm_share", pa.float64()),
+        ("key_constancy", pa.float64()),
+        ("key_concentration", pa.float64()),
+        ("query_concentration", pa.float64()),
+        ("f_variance", pa.float64()),
+        ("g_variance", pa.float64()),
+        ("interaction_variance", pa.float64()),
+    ]
+)
+RELATED = pa.schema(
+    [
+        *MATRIX,
+        ("first_token", pa.bool_()),
+        ("slash_score", pa.float64()),
+        ("slash_distance", pa.int32()),
+        ("query_rank_one", pa.float64()),
+        ("key_rank_one", pa.float64()),
+        ("query_massive", pa.float64()),
+        ("query_massive_dimension", pa.int16()),
+        ("key_massive", pa.float64()),
+        ("key_massive_dimension", pa.int16()),
+        ("offset_pairs", pa.int16()),
+        ("offset_share", pa.float64()),
+    ]
+)
 
 
 def features_schema(head_dim: int) -> pa.Schema:
@@ -153,6 +207,18 @@ def write_parquet(
     with parquet_writer(path, schema, metadata) as writer:
         for table in [tables] if isinstance(tables, pa.Table) else tables:
             writer.write_table(table.cast(schema))
+
+
+def batched(tables: Iterable[pa.Table], rows: int = 100_000) -> Iterator[pa.Table]:
+    """The same rows in tables of at least `rows` rows, but for the last: small row groups are slow to read."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= rows:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def open_parquet(path: str | Path) -> pq.ParquetFile:

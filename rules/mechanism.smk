@@ -1,0 +1,122 @@
+# Why logits separate into position and meaning: what the features alone can tell, without a GPU.
+
+# The stages, as build_database and write_manifest name them.
+MECHANISM = ["probes", "dummies", "patterns", "related"]
+
+
+rule probe_distance:
+    input:
+        features="results/features/model={model}/shard-{shard}.parquet",
+        rope="results/rope/model={model}/shard-{shard}.parquet",
+    output:
+        probes="results/probes/model={model}/shard-{shard}.parquet",
+        dummies="results/dummies/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/probe_distance/{model}-{shard}.log",
+    benchmark:
+        "logs/probe_distance/{model}-{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    # Many small matrix products: two jobs side by side are faster than one on two threads.
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/probe_distance.py"),
+        grid={name: config["mechanism"][name] for name in ("queries", "keys", "distances")},
+    message:
+        "Probing with dummy distances: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/probe_distance.py"
+
+
+rule measure_pattern:
+    input:
+        features="results/features/model={model}/shard-{shard}.parquet",
+        rope="results/rope/model={model}/shard-{shard}.parquet",
+    output:
+        patterns="results/patterns/model={model}/shard-{shard}.parquet",
+        related="results/related/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/measure_pattern/{model}-{shard}.log",
+    benchmark:
+        "logs/measure_pattern/{model}-{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/measure_pattern.py"),
+    message:
+        "Measuring queries and keys by frequency: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/measure_pattern.py"
+
+
+rule solve_expressivity:
+    input:
+        expand("results/rope/model={base}/shard-0000.parquet", base=config["models"]),
+    output:
+        report(
+            "results/tables/expressivity.csv",
+            caption="../report/expressivity.rst",
+            category="Mechanism",
+            labels={"result": "what RoPE could express"},
+        ),
+    log:
+        "logs/solve_expressivity.log",
+    benchmark:
+        "logs/solve_expressivity.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/solve_expressivity.py"),
+        models=list(config["models"]),
+        length=config["sequences"]["length"],
+    message:
+        "Reaching random functions of distance"
+    script:
+        "../scripts/solve_expressivity.py"
+
+
+rule tabulate_mechanism:
+    input:
+        probes=shards_of("probes"),
+        dummies=shards_of("dummies"),
+        patterns=shards_of("patterns"),
+        rope=expand("results/rope/model={model}/shard-0000.parquet", model=MODELS),
+    output:
+        report(
+            "results/tables/mechanism.csv",
+            caption="../report/mechanism_table.rst",
+            category="Mechanism",
+            labels={"result": "how additive the logits are"},
+        ),
+    log:
+        "logs/tabulate_mechanism.log",
+    benchmark:
+        "logs/tabulate_mechanism.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_hash("scripts/tabulate_mechanism.py"),
+        models=list(MODELS),
+        length=config["sequences"]["length"],
+        distances=config["mechanism"]["distances"],
+        samples=config["fits"]["bootstrap_samples"],
+        seed=config["fits"]["bootstrap_seed"],
+    message:
+        "Tabulating the mechanism"
+    script:
+        "../scripts/tabulate_mechanism.py"

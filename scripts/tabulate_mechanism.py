@@ -1,0 +1,17 @@
+"""The table of the mechanism: how additive the logits of each model are, and where its norms lie."""
+
+from triaxis import mechanism, mechanism_summary, rope, summary, tables
+from triaxis.faults import reporting
+
+with reporting(snakemake.log[0]):
+    params, inputs = snakemake.params, snakemake.input
+    distances = mechanism.evenly(params.length, params.distances)
+    null_r = {
+        model: mechanism.null_r(rope.from_table(tables.read_parquet(path)), distances)
+        for model, path in zip(params.models, inputs.rope, strict=True)
+    }
+    rows = mechanism_summary.summarise(
+        inputs.probes, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed
+    )
+    with tables.whole(snakemake.output[0]) as part:
+        part.write_text(summary.to_csv(rows))

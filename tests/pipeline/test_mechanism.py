@@ -1,0 +1,41 @@
+"""The mechanism's stages in a real run: their files, their views, and what a user is told."""
+
+import csv
+
+import duckdb
+
+
+def test_every_stage_is_a_view(finished):
+    with duckdb.connect() as connection:
+        counts = {
+            stage: connection.sql(
+                f"SELECT model, count(*) FROM read_parquet('{finished.folder}/results/{stage}/**/*.parquet', "
+                "hive_partitioning = true) GROUP BY model ORDER BY model"
+            ).fetchall()
+            for stage in ("probes", "dummies", "patterns", "related")
+        }
+    matrices = 4 * 2 * 4  # sequences, layers, heads
+    rows = {"probes": 4 * matrices, "dummies": 16 * matrices, "patterns": 2 * 4 * matrices, "related": 2 * matrices}
+    assert counts == {stage: [("tiny", count), ("tiny-random", count)] for stage, count in rows.items()}
+
+
+def test_the_tables_have_a_row_a_model(finished):
+    with (finished.folder / "results/tables/mechanism.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["tiny", "tiny-random"]
+    assert all(0 < float(row["mean_r_additive"]) <= 1 for row in rows)
+    assert "tiny,0,2,4,0," in (finished.folder / "results/tables/expressivity.csv").read_text()
+
+
+def test_a_grid_larger_than_the_sequence_is_one_line(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 64")
+    run = copy_of_finished.run("results/tables/mechanism.csv")
+    assert run.status != 0
+    assert "mechanism.keys is 64: a grid on sequences of 32 tokens has 2 to 32" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_change_of_the_grid_reruns_the_probes_only(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
+    rules = copy_of_finished.dry("results/tables/mechanism.csv").rules
+    assert set(rules) == {"probe_distance", "tabulate_mechanism"}
