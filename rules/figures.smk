@@ -127,3 +127,161 @@ rule plot_distance:
         "Plotting the distance component"
     script:
         "../scripts/plot_distance.py"
+
+
+rule plot_additive:
+    input:
+        shards_of("probes"),
+    output:
+        report(
+            "results/figures/additive.svg",
+            caption="../report/additive.rst",
+            category="Mechanism",
+            labels={"result": "r_additive by layer and head"},
+        ),
+        "results/figures/additive.pdf",
+        "results/figures/additive.png",
+    log:
+        "logs/plot_additive.log",
+    benchmark:
+        "logs/plot_additive.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/plot_additive.py"),
+        models=list(MODELS),
+    message:
+        "Plotting r_additive by layer and head"
+    script:
+        "../scripts/plot_additive.py"
+
+
+rule plot_pairs:
+    input:
+        shards_of("patterns"),
+    output:
+        report(
+            "results/figures/pairs.svg",
+            caption="../report/pairs.rst",
+            category="Mechanism",
+            labels={"result": "norm and key constancy by frequency"},
+        ),
+        "results/figures/pairs.pdf",
+        "results/figures/pairs.png",
+    log:
+        "logs/plot_pairs.log",
+    benchmark:
+        "logs/plot_pairs.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/plot_pairs.py"),
+        models=list(MODELS),
+    message:
+        "Plotting queries and keys by frequency"
+    script:
+        "../scripts/plot_pairs.py"
+
+
+rule plot_contributions:
+    input:
+        shards_of("patterns"),
+    output:
+        report(
+            "results/figures/contributions.svg",
+            caption="../report/contributions.rst",
+            category="Mechanism",
+            labels={"result": "f, g and interaction by frequency"},
+        ),
+        "results/figures/contributions.pdf",
+        "results/figures/contributions.png",
+    log:
+        "logs/plot_contributions.log",
+    benchmark:
+        "logs/plot_contributions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/plot_contributions.py"),
+        models=list(MODELS),
+    message:
+        "Plotting where f, g and the interaction live"
+    script:
+        "../scripts/plot_contributions.py"
+
+
+rule plot_dummies:
+    input:
+        shards_of("dummies"),
+    output:
+        report(
+            "results/figures/dummies.svg",
+            caption="../report/dummies.rst",
+            category="Mechanism",
+            labels={"result": "key component against dummy distance"},
+        ),
+        "results/figures/dummies.pdf",
+        "results/figures/dummies.png",
+    log:
+        "logs/plot_dummies.log",
+    benchmark:
+        "logs/plot_dummies.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/plot_dummies.py"),
+        models=list(MODELS),
+    message:
+        "Plotting the key component against dummy distance"
+    script:
+        "../scripts/plot_dummies.py"
+
+
+rule plot_surface:
+    input:
+        probes="results/probes/model={model}/shard-0000.parquet",
+        features="results/features/model={model}/shard-0000.parquet",
+        rope="results/rope/model={model}/shard-0000.parquet",
+    output:
+        report(
+            "results/figures/surface-{model}.png",
+            caption="../report/surface.rst",
+            category="Mechanism",
+            labels={"result": "logits over distance and key, {model}"},
+        ),
+        "results/figures/surface-{model}.pdf",
+        "results/figures/surface-{model}.svg",
+    log:
+        "logs/plot_surface/{model}.log",
+    benchmark:
+        "logs/plot_surface/{model}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/plot_surface.py"),
+        length=config["sequences"]["length"],
+        grid={name: config["mechanism"][name] for name in ("queries", "keys", "distances")},
+    message:
+        "Plotting a logit surface: {wildcards.model}"
+    script:
+        "../scripts/plot_surface.py"

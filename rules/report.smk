@@ -5,6 +5,8 @@ FIGURES = [
     "results/figures/axes.svg",
     "results/figures/distance.svg",
     *expand("results/figures/matrices-{model}.png", model=MODELS),
+    *expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"]),
+    *expand("results/figures/surface-{model}.png", model=MODELS),
 ]
 TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", "mechanism", "expressivity"])
 

@@ -8,6 +8,7 @@ rule tabulate_fits:
     input:
         fits=shards_of("fits"),
         sums=shards_of("sums"),
+        mechanism="results/tables/mechanism.csv",
     output:
         csv=report(
             "results/tables/headline.csv",

@@ -5,4 +5,5 @@ from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]):
     r = figure_data.r_by_head(snakemake.input, "distance+query+key")
-    plots.save(plots.plot_heads({model: r[model] for model in snakemake.params.models}), snakemake.output)
+    ordered = {model: r[model] for model in snakemake.params.models}
+    plots.save(plots.plot_heads(ordered, "r of the three-axis fit"), snakemake.output)

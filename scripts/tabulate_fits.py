@@ -1,5 +1,7 @@
 """The tables of the fits: headline.csv and .tex, and axes.csv for every combination of axes."""
 
+import csv
+
 from triaxis import summary, tables
 from triaxis.axes import COMBINATIONS
 from triaxis.faults import reporting
@@ -8,7 +10,9 @@ with reporting(snakemake.log[0]):
     params = snakemake.params
     table = summary.by_sequence(snakemake.input.fits, snakemake.input.sums)
     rows = {axes: summary.summarise(table, axes, params.models, params.samples, params.seed) for axes in COMBINATIONS}
-    headline = summary.headline(rows["distance+query+key"])
+    with open(snakemake.input.mechanism) as file:
+        mechanism = {row["model"]: row for row in csv.DictReader(file)}
+    headline = summary.headline(rows["distance+query+key"], mechanism)
     contents = {
         snakemake.output.csv: summary.to_csv(headline),
         snakemake.output.tex: summary.to_tex(headline),

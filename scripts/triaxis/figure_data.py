@@ -8,8 +8,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from triaxis import tables
 from triaxis.axes import AXES
+from triaxis.features import read_features
+from triaxis.mechanism import Grid, closed_form, heads_as_waves, turns_at
+from triaxis.mechanism_plots import Dummies, Pairs, Surface
 from triaxis.plots import MatrixExample
+from triaxis.rope import from_table
 
 Files = Sequence[str | Path]
 Array = NDArray[np.float64]
@@ -33,10 +38,7 @@ def r_by_head(fits: Files, axes: str) -> dict[str, Array]:
         fits=list(fits),
         axes=axes,
     )
-    return {
-        model: rows["r"][rows["model"] == model].reshape(len(np.unique(rows["layer"][rows["model"] == model])), -1)
-        for model in np.unique(rows["model"])
-    }
+    return _by_layer(rows, "r")
 
 
 def null_r(fits: Files) -> dict[str, float]:
@@ -89,3 +91,85 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
             parts[row, values["index"][own]] = values["value"][own]
         examples.append(MatrixExample(f"{name}: layer {layer} head {head}", float(rows["r"][place]), matrix, parts))
     return examples
+
+
+def additive_by_head(probes: Files) -> dict[str, Array]:
+    """model -> (layers, heads): r_additive averaged over sequences and queries; NaN in NoPE layers."""
+    rows = _query(
+        "SELECT model, layer, head, coalesce(avg(r_additive ORDER BY sequence, query), 'nan') AS r "
+        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
+        "GROUP BY model, layer, head ORDER BY model, layer, head",
+        files=list(probes),
+    )
+    return _by_layer(rows, "r")
+
+
+def _by_layer(rows: dict[str, NDArray], name: str) -> dict[str, Array]:
+    """Rows sorted by model, layer, head -> model -> (layers, heads)."""
+    return {
+        model: rows[name][rows["model"] == model].reshape(len(np.unique(rows["layer"][rows["model"] == model])), -1)
+        for model in np.unique(rows["model"])
+    }
+
+
+def pairs_of(patterns: Files) -> dict[str, Pairs]:
+    """model -> its rotary pairs, averaged over sequences, rotary layers and heads, first token included."""
+    rows = _query(
+        "WITH own AS (SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
+        "WHERE first_token), "
+        "whole AS (SELECT model, sum(f_variance + g_variance + interaction_variance "
+        "ORDER BY sequence, layer, head, pair) AS variance FROM own GROUP BY model) "
+        "SELECT model, pair, avg(turns ORDER BY sequence, layer, head) AS turns, "
+        "avg(norm_share ORDER BY sequence, layer, head) AS norm_share, "
+        "avg(key_constancy ORDER BY sequence, layer, head) AS key_constancy, "
+        "sum(f_variance ORDER BY sequence, layer, head) / any_value(variance) AS f, "
+        "sum(g_variance ORDER BY sequence, layer, head) / any_value(variance) AS g, "
+        "sum(interaction_variance ORDER BY sequence, layer, head) / any_value(variance) AS interaction "
+        "FROM own JOIN whole USING (model) WHERE pair IS NOT NULL GROUP BY model, pair ORDER BY model, pair",
+        files=list(patterns),
+    )
+    names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
+    return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
+
+
+def dummies_of(dummies: Files) -> dict[str, Dummies]:
+    """model -> quartiles over heads (averaged over sequences) of the key components' correlation, by distance."""
+    rows = _query(
+        "WITH heads AS (SELECT model, layer, head, distance, avg(key_correlation ORDER BY sequence) AS r "
+        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
+        "WHERE distance IS NOT NULL GROUP BY model, layer, head, distance) "
+        "SELECT model, distance, quantile_cont(r, 0.25) AS low, quantile_cont(r, 0.5) AS middle, "
+        "quantile_cont(r, 0.75) AS high FROM heads GROUP BY model, distance ORDER BY model, distance",
+        files=list(dummies),
+    )
+    curves = {}
+    for model in np.unique(rows["model"]):
+        own = rows["model"] == model
+        quartiles = np.stack([rows[name][own] for name in ("low", "middle", "high")])
+        curves[model] = Dummies(rows["distance"][own], quartiles)
+    return curves
+
+
+def typical_surface(probes: str, features: str, rope: str, grid: Grid) -> tuple[Surface, str]:
+    """The logits of the last query of the first sequence, for the head whose r_additive there is the median.
+
+    Returns the surface, its keys sorted by g, and a title that names the head.
+    """
+    rows = _query(
+        "SELECT sequence, layer, head, query, r_additive FROM read_parquet($file) WHERE r_additive IS NOT NULL "
+        "QUALIFY sequence = min(sequence) OVER () AND query = max(query) OVER () ORDER BY r_additive, layer, head",
+        file=probes,
+    )
+    place = (len(rows["layer"]) - 1) // 2
+    sequence, layer, head, query = (int(rows[name][place]) for name in ("sequence", "layer", "head", "query"))
+    rotary = from_table(tables.read_parquet(rope))[layer]
+    own = next(part for part in read_features(features, [layer]) if part.sequence == sequence)
+    queries, keys = next((q, k) for number, q, k in heads_as_waves(own, rotary) if number == head)
+    form = closed_form(keys[grid.keys], keys.mean(0), len(rotary.frequency), turns_at(rotary, grid.distances))
+    one = queries[[query]]
+    g = form.g(one)[0]
+    order = np.argsort(g, kind="stable")
+    additive = form.f(one)[0][:, None] + g[order]
+    surface = Surface(grid.distances, grid.keys[order], form.logits(one)[0][:, order], additive)
+    r = float(rows["r_additive"][place])
+    return surface, f"layer {layer} head {head}, query {query}: r_additive = {r:.3f}, the median head"

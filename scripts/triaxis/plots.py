@@ -63,10 +63,10 @@ def trained_and_control(models: Sequence[str]) -> list[tuple[str, str | None]]:
     ]
 
 
-def plot_heads(r: Mapping[str, Array]) -> Figure:
-    """r by layer and head as heat maps; r: model -> (layers, heads), trained beside random on one colour scale."""
+def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
+    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
     pairs = trained_and_control(list(r))
-    low = min(float(np.nanmin(values)) for values in r.values())
+    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
     height = 0.5 + 1.75 * len(pairs)
     figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
     for row, pair in zip(panels, pairs, strict=True):
@@ -74,11 +74,11 @@ def plot_heads(r: Mapping[str, Array]) -> Figure:
             if model is None:
                 panel.set_axis_off()
                 continue
-            image = panel.imshow(r[model].T, vmin=np.floor(low * 10) / 10, vmax=1, cmap="cividis", aspect="auto")
+            image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
             panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
             panel.set_xlabel("layer")
         row[0].set_ylabel("head")
-    figure.colorbar(image, ax=panels, label="r of the three-axis fit", shrink=0.9, pad=0.01)
+    figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)
     return figure
 
 

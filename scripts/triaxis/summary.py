@@ -1,6 +1,6 @@
 """The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -98,12 +98,22 @@ def summarise(table: pa.Table, axes: str, models: Sequence[str], samples: int, s
     return rows
 
 
-def headline(rows: list[dict]) -> list[dict]:
-    """The rows of headline.csv: each model's full fit beside its random control's mean r and the paper's."""
+# What headline.csv takes from mechanism.csv, and under which name.
+FROM_MECHANISM = {
+    "r_additive": "mean_r_additive",
+    "r_closed_form": "mean_r_closed_form",
+    "interaction": "mean_interaction",
+}
+
+
+def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, str]]) -> list[dict]:
+    """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
+    additive its logits are; mechanism: model -> its row of mechanism.csv."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
         | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
+        | {name: float(mechanism[row["model"]][column] or "nan") for name, column in FROM_MECHANISM.items()}
         for row in rows
     ]
 
@@ -142,6 +152,7 @@ def to_tex(rows: list[dict]) -> str:
                 number(row["null_r"]),
                 number(row["random_r"]),
                 number(row["paper_r"]),
+                *(number(row[name]) for name in FROM_MECHANISM),
             ]
         )
         + r" \\"
@@ -149,11 +160,11 @@ def to_tex(rows: list[dict]) -> str:
     ]
     head = (
         r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
-        r"& paper $r$ \\"
+        r"& paper $r$ & additive $r$ & closed-form $r$ & interaction \\"
     )
     return (
         "\n".join(
-            [r"\begin{tabular}{lrllrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+            [r"\begin{tabular}{lrllrrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
         )
         + "\n"
     )

@@ -1,0 +1,9 @@
+"""Figure: norm share and key constancy by frequency pair, trained against random."""
+
+from triaxis import figure_data, mechanism_plots, plots
+from triaxis.faults import reporting
+
+with reporting(snakemake.log[0]):
+    pairs = figure_data.pairs_of(snakemake.input)
+    ordered = {model: pairs[model] for model in snakemake.params.models}
+    plots.save(mechanism_plots.plot_pairs(ordered), snakemake.output)
