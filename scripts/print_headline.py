@@ -2,7 +2,7 @@
 
 import duckdb
 
-COLUMNS = (
+COLUMNS = "model, sequences, mean_r, pooled_r, heldout_r, null_r, random_r, paper_r, r_additive, interaction"
     "model, sequences, mean_r, pooled_r, adjusted_r2, heldout_r, null_r, random_r, paper_r, r_additive, interaction"
 )
 
