@@ -3,8 +3,6 @@
 import duckdb
 
 COLUMNS = "model, sequences, mean_r, pooled_r, heldout_r, null_r, random_r, paper_r, r_additive, interaction"
-    "model, sequences, mean_r, pooled_r, adjusted_r2, heldout_r, null_r, random_r, paper_r, r_additive, interaction"
-)
 
 rows = duckdb.sql(f"SELECT {COLUMNS} FROM read_csv('results/tables/headline.csv')")
 print("\nThe three-axis fit W_ij ~ a_{i-j} + b_i + c_j (results/tables/headline.csv):")

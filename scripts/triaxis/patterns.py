@@ -9,7 +9,7 @@ so the covariance of two waves,
 is a product of second moments of queries, keys and turns: (waves, waves) matrices, whatever the length. A wave's
 contribution to a variance is its covariance with the whole sum; contributions add up to the variance, and may be
 negative. Design section 4, "Pattern"; norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205);
-docs/mechanism.md, "The variance of f, g and the interaction".
+docs/method.md, "The variance of f, g and the interaction".
 """
 
 from dataclasses import dataclass
