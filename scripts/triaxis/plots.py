@@ -123,8 +123,8 @@ class MatrixExample:
 
 def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
     """Each example's logits beside its fit, its residual and its three components."""
-    figure = plt.figure(figsize=(WIDTH, 1.6 * len(examples)))
-    grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.5])
+    figure = plt.figure(figsize=(WIDTH, 1.75 * len(examples)))
+    grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.25])
     for row, example in enumerate(examples):
         distance, query, key = example.components
         position = np.arange(len(query))
@@ -146,16 +146,14 @@ def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
                 panel.set_ylabel(f"{example.name}\nquery", labelpad=-6)
             panel.set_title(f"{title}, r = {example.r:.3f}" if column == 1 else title)
             figure.colorbar(image, ax=panel, fraction=0.05, pad=0.03)
-        stack = grid[row, 3].subgridspec(3, 1, hspace=0.05)
+        stack = grid[row, 3].subgridspec(3, 1)
         for part, (axis, component) in enumerate(zip(AXES, example.components, strict=True)):
             panel = figure.add_subplot(stack[part])
             panel.plot(position, component, color=(BLUE, VERMILION, GREEN)[part], linewidth=0.8)
             panel.margins(x=0)
-            panel.set_ylabel(axis)
-            if part == 0:
-                panel.set_title("components")
+            panel.set_title(axis, loc="right", pad=-6, fontsize=7)
+            panel.locator_params(axis="y", nbins=3)
             panel.set_xticks([0, len(query) - 1], ["0", str(len(query) - 1)] if part == 2 else ["", ""])
-    figure.align_ylabels()
     return figure
 
 
