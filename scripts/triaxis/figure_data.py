@@ -15,6 +15,7 @@ from triaxis.mechanism import Grid, closed_form, heads_as_waves, turns_at
 from triaxis.mechanism_plots import Dummies, Pairs, Surface
 from triaxis.plots import MatrixExample
 from triaxis.rope import from_table
+from triaxis.surgery_plots import Losses, Steps
 
 Files = Sequence[str | Path]
 Array = NDArray[np.float64]
@@ -173,3 +174,39 @@ def typical_surface(probes: str, features: str, rope: str, grid: Grid) -> tuple[
     surface = Surface(grid.distances, grid.keys[order], form.logits(one)[0][:, order], additive)
     r = float(rows["r_additive"][place])
     return surface, f"layer {layer} head {head}, query {query}: r_additive = {r:.3f}, the median head"
+
+
+def surgery_losses(table: str | Path, models: Sequence[str]) -> dict[str, Losses]:
+    """model -> the losses of its variants, least first, from surgery.csv."""
+    rows = _query("SELECT model, variant, loss, loss_low, loss_high FROM read_csv($file)", file=str(table))
+    return {
+        model: Losses(
+            rows["variant"][rows["model"] == model].tolist(),
+            *(rows[name][rows["model"] == model].astype(float) for name in ("loss", "loss_low", "loss_high")),
+        )
+        for model in models
+    }
+
+
+def surgery_steps(surgery: str | Path, variant: str) -> Steps:
+    """The mean losses of one variant's steps, from a file of surgery/; heads of the worst layer first."""
+    rows = _query(
+        "WITH own AS (SELECT * FROM read_parquet($file)), "
+        "taken AS (SELECT DISTINCT sequence FROM own WHERE scope = 'layer') "
+        "SELECT CASE WHEN variant = 'exact' THEN 'plain' ELSE scope END AS scope, layer, head, "
+        "avg(loss ORDER BY sequence) AS loss FROM own "
+        "WHERE sequence IN (FROM taken) AND (variant = $variant OR (variant = 'exact' AND scope = 'all')) "
+        "GROUP BY ALL ORDER BY scope, layer, head",
+        file=str(surgery),
+        variant=variant,
+    )
+    by_scope = {scope: rows["loss"][rows["scope"] == scope] for scope in np.unique(rows["scope"])}
+    layers = rows["layer"][rows["scope"] == "layer"].astype(int)
+    alone = by_scope["layer"]
+    heads = {
+        layer: rows["loss"][(rows["scope"] == "head") & (rows["layer"] == layer)]
+        for layer in sorted(
+            set(rows["layer"][rows["scope"] == "head"].astype(int)), key=lambda n: -alone[layers == n][0]
+        )
+    }
+    return Steps(layers, alone, by_scope["from_first"], by_scope["from_last"], heads, float(by_scope["plain"][0]))

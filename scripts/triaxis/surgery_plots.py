@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from triaxis.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, Array
 
 
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, GREY)
+
+
 @dataclass(frozen=True)
 class Losses:
     """A model's variants with all layers replaced; arrays (variants,), losses in nats a token."""
@@ -25,10 +28,10 @@ def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
     """Loss of each variant, all layers replaced, with its interval over sequences."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.7, 2.6))
     order = list(next(iter(losses.values())).variants)
-    for (model, own), colour, side in zip(
-        losses.items(), (BLUE, ORANGE, GREEN, VERMILION), np.linspace(-0.15, 0.15, 4)
-    ):
-        places = np.array([order.index(variant) for variant in own.variants]) + (side if len(losses) > 1 else 0)
+    for number, (model, own) in enumerate(losses.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        shift = 0.15 * (number - (len(losses) - 1) / 2)
+        places = shift + np.array([order.index(variant) for variant in own.variants])
         errors = np.abs(np.stack([own.loss - own.low, own.high - own.loss]))
         panel.errorbar(own.loss, places, xerr=errors, fmt="o", color=colour, markersize=3.5, label=model)
     panel.set_yticks(np.arange(len(order)), order)
@@ -62,7 +65,8 @@ def plot_steps(steps: Steps) -> Figure:
     both.axhline(steps.plain, color=GREY, linewidth=0.8, linestyle=":", label="nothing replaced")
     both.set(xlabel="layer", ylabel="loss (nats a token)", title="many layers replaced")
     both.legend()
-    for (layer, loss), colour in zip(steps.heads.items(), (BLUE, ORANGE, GREEN, VERMILION, GREY)):
+    for number, (layer, loss) in enumerate(steps.heads.items()):
+        colour = COLOURS[number % len(COLOURS)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")
     heads.axhline(0, color=GREY, linewidth=0.5)
     heads.set(xlabel="head", ylabel="loss added (nats a token)", title="one head replaced")
