@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from triaxis.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, Array
 
-
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, GREY)
 
 
