@@ -11,7 +11,7 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run test lint bench clean
+.PHONY: help run surgery test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -19,6 +19,9 @@ help: ## list the targets
 run: .venv/.locked ## install what is needed, run the default configuration, print the headline table
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(BIN)/python scripts/print_headline.py
+
+surgery: run ## the causal test: the model on additive logits (minutes; figures and tables of its own)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- surgery
 
 test: lint ## lint, unit tests, and real pipeline runs end to end
 	$(BIN)/python -m pytest

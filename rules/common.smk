@@ -46,3 +46,9 @@ def local_files(source):
 
 def lock_file(source):
     return [config["lock"]] if config["lock"] and source.startswith("hub:") else []
+
+
+def surgery_of(wildcards):
+    """A control is operated as a whole only: its parts say nothing."""
+    whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
+    return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole

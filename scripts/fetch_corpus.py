@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from triaxis import sources, tables
+from triaxis import files, sources
 from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]):
@@ -11,4 +11,4 @@ with reporting(snakemake.log[0]):
     source = sources.parse_source(params.source)
     pins = json.loads(Path(lock[0]).read_text()) if lock else None
     record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
-    tables.write_json(snakemake.output[0], record)
+    files.write_json(snakemake.output[0], record)

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from triaxis import sources, tables
+from triaxis import files, sources
 from triaxis.faults import reporting
 from triaxis.models import dequantise
 
@@ -23,4 +23,4 @@ with reporting(snakemake.log[0]) as log:
         plain = sources.fetch_model_files(sources.parse_source(f"path:{folder}"), None, None, folder)
         record |= {key: plain[key] for key in ("folder", "files")}
     shutil.rmtree(download, ignore_errors=True)
-    tables.write_json(snakemake.output[0], record)
+    files.write_json(snakemake.output[0], record)

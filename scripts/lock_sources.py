@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from triaxis import tables
+from triaxis import files
 from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]):
     records = [json.loads(Path(record).read_text()) for record in snakemake.input]
     pins = {record["source"]: record["revision"] for record in records if record["kind"] == "hub"}
-    tables.write_json(snakemake.output[0], pins)
+    files.write_json(snakemake.output[0], pins)

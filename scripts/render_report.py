@@ -9,12 +9,12 @@ import subprocess
 import sys
 from tempfile import TemporaryDirectory
 
-from triaxis import tables
+from triaxis import files
 from triaxis.faults import UserError, reporting
 
 with reporting(snakemake.log[0]) as log, TemporaryDirectory() as folder:
     config = f"{folder}/config.json"
-    tables.write_json(config, snakemake.params.config)
+    files.write_json(config, snakemake.params.config)
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--configfile", config]
     command += [
         "--nolock",
@@ -29,5 +29,5 @@ with reporting(snakemake.log[0]) as log, TemporaryDirectory() as folder:
     if result.returncode:
         log.info(result.stderr)
         raise UserError("snakemake --report failed: see above")
-    with tables.whole(snakemake.output[0]) as part:
+    with files.whole(snakemake.output[0]) as part:
         shutil.copyfile(f"{folder}/report.html", part)

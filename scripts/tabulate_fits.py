@@ -2,7 +2,7 @@
 
 import csv
 
-from triaxis import summary, tables
+from triaxis import files, summary
 from triaxis.axes import COMBINATIONS
 from triaxis.faults import reporting
 
@@ -19,5 +19,5 @@ with reporting(snakemake.log[0]):
         snakemake.output.axes: summary.to_csv([row for axes in COMBINATIONS for row in rows[axes]]),
     }
     for path, content in contents.items():
-        with tables.whole(path) as part:
+        with files.whole(path) as part:
             part.write_text(content)

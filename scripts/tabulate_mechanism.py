@@ -1,6 +1,6 @@
 """The table of the mechanism: how additive the logits of each model are, and where its norms lie."""
 
-from triaxis import mechanism, mechanism_summary, rope, summary, tables
+from triaxis import files, mechanism, mechanism_summary, rope, summary, tables
 from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]):
@@ -13,5 +13,5 @@ with reporting(snakemake.log[0]):
     rows = mechanism_summary.summarise(
         inputs.probes, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed
     )
-    with tables.whole(snakemake.output[0]) as part:
+    with files.whole(snakemake.output[0]) as part:
         part.write_text(summary.to_csv(rows))

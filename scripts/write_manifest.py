@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from triaxis import tables
+from triaxis import files
 from triaxis.faults import reporting
 from triaxis.manifest import describe_run
 from triaxis.provenance import SCRIPTS
@@ -13,4 +13,4 @@ with reporting(snakemake.log[0]):
     records = {Path(path).stem: json.loads(Path(path).read_text()) for path in inputs.records}
     features = dict(zip(params.models, inputs.features, strict=True))
     content = describe_run(SCRIPTS.parent, params.config, records, features, inputs.artefacts)
-    tables.write_json(snakemake.output[0], content)
+    files.write_json(snakemake.output[0], content)

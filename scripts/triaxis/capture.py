@@ -73,13 +73,34 @@ class Call:
     cos: Tensor
     sin: Tensor
     layout: Layout
-    _own: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+    _own: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
     def plain(self) -> tuple[Tensor, Tensor | None]:
         """The model's own attention on the rotated query and key: output (batch, length, heads, value_dim)."""
-        return self._own(
-            self.layout.rotate(self.query, self.cos, self.sin), self.layout.rotate(self.key, self.cos, self.sin)
-        )
+        return self._own(*self._rotated(), self.value)
+
+    def logits(self) -> Tensor:
+        """W (batch, heads, length, length) as the model feeds its softmax: before mask, sink and softcap."""
+        query, key = self._rotated()
+        return self.scaling * (query.unflatten(1, (key.shape[1], -1)) @ key[:, :, None].mT).flatten(1, 2)
+
+    def with_logits(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The model's own attention, its mask, softcap, sinks and values included, but on these logits: queries
+        that hold the logits against unit keys. logits (batch, heads, length, length); output as of `plain`."""
+        return self._own((logits / self.scaling).to(self.query), self._units(self.key), self.value)
+
+    def weights(self) -> Tensor:
+        """The model's own attention weights (batch, heads, length, length), masked cells 0: unit values tell."""
+        output, _ = self._own(*self._rotated(), self._units(self.value))
+        return output.transpose(1, 2)
+
+    def _rotated(self) -> tuple[Tensor, Tensor]:
+        return self.layout.rotate(self.query, self.cos, self.sin), self.layout.rotate(self.key, self.cos, self.sin)
+
+    def _units(self, like: Tensor) -> Tensor:
+        """One unit vector a position, for each (batch, head) of `like`."""
+        unit = torch.eye(like.shape[2], dtype=like.dtype, device=like.device)
+        return unit.expand(*like.shape[:2], -1, -1)
 
 
 Attend = Callable[[Call], tuple[Tensor, Tensor | None]]
@@ -287,7 +308,7 @@ def attending(
             return recorder.take(query, key, value, scaling)
         cos, sin = rotation.pop(module)
 
-        def finish(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
+        def finish(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor | None]:
             return own(module, query, key, value, mask, scaling=scaling, **options)
 
         layer = int(module.layer_idx)

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from triaxis import tables
+from triaxis import files
 from triaxis.axes import AXES, COMBINATIONS
 
 # Okabe & Ito 2008.
@@ -49,7 +49,7 @@ Array = NDArray[np.floating]
 def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     """Write `figure` to each path, in the format of its suffix, whole or not at all."""
     for path in map(Path, paths):
-        with tables.whole(path) as part:
+        with files.whole(path) as part:
             figure.savefig(part, format=path.suffix[1:], metadata=UNDATED[path.suffix])
     plt.close(figure)
 

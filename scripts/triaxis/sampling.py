@@ -92,3 +92,18 @@ def sample_sequences(
         [list(numbers), tokens["document"].take(pa.array(documents)), offsets, [length] * len(plan), texts],
         names=tables.SEQUENCES.names,
     )
+
+
+def sample_beyond(tokens: pa.Table, prefix: list[int], length: int, taken: int, count: int, seed: int) -> pa.Table:
+    """The `count` sequences that follow the first `taken` ones of the plan: new documents first, then, if these run
+    out, other windows of those already read. No window is read twice.
+
+    Arguments as for `sample_sequences`. Raises UserError if the corpus holds too few windows.
+    """
+    windows = tokens["length"].to_numpy() // (length - len(prefix))
+    if count > windows.sum() - taken:
+        raise UserError(
+            f"surgery.calibration {count} is too many: the corpus holds {int(windows.sum())} sequences of {length} "
+            f"tokens, of which {taken} are those of the first shard; lower it, or sequences.length"
+        )
+    return sample_sequences(tokens, prefix, length, int(windows.max()), range(taken, taken + count), seed)

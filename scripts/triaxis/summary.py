@@ -118,6 +118,36 @@ def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, str]]) -> li
     ]
 
 
+# One row a (model, variant, sequence): the runs of surgery in which all layers were replaced.
+WHOLE_SURGERY = """
+SELECT model, variant, sequence, loss, perplexity, agreement, kl
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+WHERE scope = 'all' ORDER BY model, variant, sequence
+"""
+
+
+def by_variant(files: Sequence[str | Path], models: Sequence[str], samples: int, seed: int) -> list[dict]:
+    """The rows of surgery.csv, from all files of surgery/: one a (model, variant), models in the order given and
+    variants by their loss, means over sequences, the loss with its interval."""
+    with duckdb.connect(config={"threads": 2}) as connection:
+        table = connection.sql(WHOLE_SURGERY, params={"files": [str(file) for file in files]}).to_arrow_table()
+    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    rows = []
+    for model in models:
+        own = []
+        for variant in sorted(set(frame["variant"])):
+            chosen = (frame["model"] == model) & (frame["variant"] == variant)
+            low, high = interval((frame["loss"][chosen],), _mean, samples, seed)
+            means = {name: float(frame[name][chosen].mean()) for name in ("loss", "perplexity", "agreement", "kl")}
+            own.append(
+                {"model": model, "variant": variant, "sequences": int(chosen.sum())}
+                | {"loss": means["loss"], "loss_low": low, "loss_high": high}
+                | means
+            )
+        rows += sorted(own, key=lambda row: row["loss"])
+    return rows
+
+
 def to_csv(rows: list[dict]) -> str:
     """Rows as CSV, floats with 6 decimals, NaN as nothing."""
     lines = [",".join(rows[0])]

@@ -63,7 +63,7 @@ def plot_steps(steps: Steps) -> Figure:
     both.plot(steps.layers, steps.from_last, "o-", color=VERMILION, markersize=2, label="from the layer on")
     both.axhline(steps.plain, color=GREY, linewidth=0.8, linestyle=":", label="nothing replaced")
     both.set(xlabel="layer", ylabel="loss (nats a token)", title="many layers replaced")
-    both.legend()
+    both.legend(loc="center right")
     for number, (layer, loss) in enumerate(steps.heads.items()):
         colour = COLOURS[number % len(COLOURS)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")

@@ -1,11 +1,8 @@
-"""The files of a run: their Parquet schemas, in one place, and how they are written and read.
+"""The Parquet files of a run: their schemas, in one place, and how they are written and read.
 
-A file is written under a private name beside its own and renamed when whole, so a reader never meets half of
-one, whatever was killed; its key-value metadata say what it was made from.
+Each file's key-value metadata say what it was made from.
 """
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from triaxis.faults import UserError
+from triaxis.files import whole
 
 MATRIX = [("sequence", pa.int32()), ("layer", pa.int16()), ("head", pa.int16())]
 
@@ -133,6 +131,32 @@ RELATED = pa.schema(
     ]
 )
 
+CALIBRATION = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("head", pa.int16()),
+        ("form", pa.string()),
+        ("pair", pa.int16()),
+        ("key_real", pa.float64()),
+        ("key_imaginary", pa.float64()),
+        ("turn_real", pa.float64()),
+        ("turn_imaginary", pa.float64()),
+    ]
+)
+SURGERY = pa.schema(
+    [
+        ("sequence", pa.int32()),
+        ("variant", pa.string()),
+        ("scope", pa.string()),
+        ("layer", pa.int16()),
+        ("head", pa.int16()),
+        ("loss", pa.float64()),
+        ("perplexity", pa.float64()),
+        ("agreement", pa.float64()),
+        ("kl", pa.float64()),
+    ]
+)
+
 
 def features_schema(head_dim: int) -> pa.Schema:
     """The schema of features/: one pre-RoPE vector of `head_dim` float32 a row."""
@@ -146,45 +170,6 @@ def features_schema(head_dim: int) -> pa.Schema:
             ("vector", pa.list_(pa.field("element", pa.float32(), nullable=False), head_dim)),
         ]
     )
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """Yield a private path beside `path`; what the body wrote there becomes `path` if the body ends without error.
-
-    The name is the process's own, so that two runs at once do not write one file, and ends in .part, so that no
-    glob takes it for a table; what killed processes of this machine left there is removed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.{os.uname().nodename}-"
-    for left in path.parent.glob(f"{prefix}*.part"):
-        if not _alive(int(left.name.removeprefix(prefix).removesuffix(".part"))):
-            left.unlink(missing_ok=True)
-    part = path.with_name(f"{prefix}{os.getpid()}.part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as sorted, indented JSON, whole or not at all."""
-    with whole(path) as part:
-        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from triaxis import tables
+from triaxis import files, tables
 from triaxis.faults import UserError
 
 SCHEMA = pa.schema([("sequence", pa.int32()), ("value", pa.float64())])
@@ -35,7 +35,7 @@ def path(tmp_path):
 
 def test_a_file_appears_when_it_is_whole_in_folders_made_for_it(tmp_path):
     path = tmp_path / "some" / "folder" / "file.txt"
-    with tables.whole(path) as part:
+    with files.whole(path) as part:
         assert part.parent == path.parent and part.name.startswith(".") and part.suffix == ".part"
         part.write_text("content")
         assert not path.exists()
@@ -54,7 +54,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error, wrot
             part.write_text("half of the n")
         raise error
 
-    with pytest.raises(error), tables.whole(path) as part:
+    with pytest.raises(error), files.whole(path) as part:
         fail(part)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -63,8 +63,8 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error, wrot
 def test_what_a_killed_process_leaves_never_becomes_the_file(tmp_path):
     program = """
 import os, sys
-from triaxis import tables
-with tables.whole(sys.argv[1]) as part:
+from triaxis import files
+with files.whole(sys.argv[1]) as part:
     part.write_text("half")
     os._exit(os.EX_OK)
 """
@@ -73,7 +73,7 @@ with tables.whole(sys.argv[1]) as part:
     subprocess.run([sys.executable, "-c", program, path], env=os.environ | {"PYTHONPATH": scripts}, check=True)
     (orphan,) = tmp_path.iterdir()
     assert orphan != path
-    with tables.whole(path) as part:
+    with files.whole(path) as part:
         assert part != orphan
         part.write_text("all")
     assert path.read_text() == "all"
@@ -81,7 +81,7 @@ with tables.whole(sys.argv[1]) as part:
 
 
 def test_a_body_that_writes_nothing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), tables.whole(tmp_path / "file.txt"):
+    with pytest.raises(FileNotFoundError), files.whole(tmp_path / "file.txt"):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -99,10 +99,10 @@ def test_a_stream_that_fails_leaves_the_old_table(path):
 
 def test_json_is_sorted_whole_and_ends_its_line(tmp_path):
     path = tmp_path / "record.json"
-    tables.write_json(path, {"b": [1], "a": None})
+    files.write_json(path, {"b": [1], "a": None})
     assert path.read_text() == '{\n  "a": null,\n  "b": [\n    1\n  ]\n}\n'
     with pytest.raises(TypeError):
-        tables.write_json(path, {"a": object()})
+        files.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"b": [1], "a": None} and list(tmp_path.iterdir()) == [path]
 
 

@@ -1,0 +1,45 @@
+"""Replace a model's logits by additive ones, everywhere and piece by piece, and measure what it loses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from triaxis import additive, provenance, sources, tables
+from triaxis.capture import probe_layouts
+from triaxis.faults import UserError, reporting
+from triaxis.models import choose_device, load_model
+from triaxis.surgery import operate_model
+
+with reporting(snakemake.log[0]) as log:
+    params, options = snakemake.params, snakemake.params.surgery
+    torch.set_num_threads(snakemake.threads)
+    record = json.loads(Path(snakemake.input.record).read_text())
+    sources.verify(record)
+    sequences = tables.read_parquet(snakemake.input.sequences)
+    if len(sequences) < options["sequences"]:
+        raise UserError(
+            f"surgery.sequences {options['sequences']} is too many: {snakemake.input.sequences} holds "
+            f"{len(sequences)}; lower it, or raise sequences.shard and sequences.count"
+        )
+    if options["stepwise"] and options["step_sequences"] > options["sequences"]:
+        raise UserError(
+            f"surgery.step_sequences {options['step_sequences']} is more than surgery.sequences "
+            f"{options['sequences']}; lower it"
+        )
+    sequences = sequences.slice(0, options["sequences"])
+    model = load_model(record["folder"], params.dtype, choose_device(params.device), params.random_seed)
+    rows = operate_model(
+        model,
+        probe_layouts(model),
+        np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
+        sequences["sequence"].to_pylist(),
+        additive.from_table(tables.read_parquet(snakemake.input.parameters)),
+        batch=params.batch,
+        stepwise=options["stepwise"],
+        step_sequences=options["step_sequences"],
+        heads_of_layers=options["heads_of_layers"],
+    )
+    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.parameters))
+    tables.write_parquet(snakemake.output[0], rows, tables.SURGERY, metadata)
