@@ -1,0 +1,33 @@
+"""The ready configurations plan what they promise, and sources can be pinned."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("configfile", ["config.yaml", "config/paper.yaml"])
+def test_a_ready_configuration_plans_its_run(workspace, configfile):
+    workspace.configfile = configfile
+    run = workspace.dry()
+    assert run.status == 0, run.output
+    models = 1 if configfile == "config.yaml" else 4
+    shards = 1 if configfile == "config.yaml" else 50
+    assert run.rules["fetch_model"] == models
+    assert run.rules["extract_features"] == 2 * models * shards
+    assert run.rules["render_report"] == 1
+
+
+def test_a_users_models_replace_the_default_ones(workspace):
+    """The default configuration lies under the user's: its model must not run along."""
+    assert "smollm2" not in workspace.dry().output
+
+
+def test_hub_sources_are_written_down_and_path_sources_are_not(copy_of_finished):
+    run = copy_of_finished.run("results/sources.lock.json")
+    assert run.status == 0, run.output
+    assert json.loads((copy_of_finished.folder / "results/sources.lock.json").read_text()) == {}
+
+
+def test_the_slurm_profile_plans_the_same_run(workspace):
+    local = workspace.dry().rules
+    assert workspace.dry("--workflow-profile", "profiles/slurm", "--executor", "local").rules == local
