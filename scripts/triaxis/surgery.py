@@ -3,7 +3,7 @@
 The logits W of chosen layers and heads become f + g, or a half of it, inside the model's own forward pass; softmax,
 mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer
 are not run again: they answer with what they gave in a run that agrees with this one up to there.
-docs/surgery.md.
+docs/method.md, "Surgery".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,7 +181,8 @@ class Reference:
             loss = -logs.gather(-1, self.target[n]).double().mean().item()
             agreement = (logs.argmax(-1) == self.best[n]).double().mean().item()
             kl = torch.sum(self.probabilities[n] * (self.logs[n] - logs), dim=-1).double().mean().item()
-            rows.append({"loss": loss, "perplexity": float(np.exp(loss)), "agreement": agreement, "kl": kl})
+            # A divergence below 0 is rounding.
+            rows.append({"loss": loss, "perplexity": float(np.exp(loss)), "agreement": agreement, "kl": max(kl, 0.0)})
         return rows
 
 
