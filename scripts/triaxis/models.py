@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from triaxis.faults import UserError
@@ -67,6 +68,6 @@ def load_model(folder: str | Path, dtype: str, device: torch.device, random_seed
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             torch.manual_seed(random_seed)
             model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         raise UserError(f"no model can be loaded from {folder}: {error}") from error
     return model.to(device).eval()  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from triaxis.sources import sha256_file
+
 
 def test_a_killed_run_finishes_later_with_the_digests_of_an_undisturbed_one(finished, workspace):
     """A run in another folder, killed three times: also what shows that two runs give the same bytes."""
@@ -23,14 +25,13 @@ def test_a_killed_run_finishes_later_with_the_digests_of_an_undisturbed_one(fini
     assert not list(workspace.folder.rglob("*.part"))
 
 
-def test_a_deleted_file_is_made_again_alike(finished, copy_of_finished):
-    for path in (copy_of_finished.folder / "results").glob("sums/*/shard-0001.parquet"):
-        path.unlink()
-    run = copy_of_finished.run()
+def test_a_deleted_file_is_made_again_alike(copy_of_finished):
+    deleted = "results/sums/model=tiny/shard-0001.parquet"
+    (copy_of_finished.folder / deleted).unlink()
+    run = copy_of_finished.run(deleted)
     assert run.status == 0, run.output
-    assert run.rules["sum_logits"] == 2
-    assert "dump_logits" not in run.rules
-    assert copy_of_finished.digests() == finished.digests()
+    assert run.rules == {"sum_logits": 1}
+    assert sha256_file(copy_of_finished.folder / deleted) == copy_of_finished.digests()[deleted]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,20 @@ def test_a_truncated_file_is_named_with_the_remedy(copy_of_finished, stage, rule
     assert any(f"results/{stage}/model=tiny/shard-0000.parquet" in line and "delete it" in line for line in lines)
 
 
-def test_a_lost_model_file_is_named_with_the_remedy(copy_of_finished):
-    (copy_of_finished.folder / "tiny-model/model.safetensors").write_bytes(b"half")
-    run = copy_of_finished.run(
-        "--forcerun", "extract_features", "--until", "extract_features", "--rerun-triggers", "params"
-    )
+def test_a_model_file_that_changed_since_it_was_fetched_is_named_with_the_remedy(copy_of_finished):
+    """A file that Snakemake does not watch: the folder that a fetch made."""
+    record = copy_of_finished.folder / "resources/models/tiny.json"
+    record.write_text(record.read_text().replace('"bytes": ', '"bytes": 1'))
+    run = copy_of_finished.run("results/features/model=tiny/shard-0000.parquet", "--forcerun", "extract_features")
     assert run.status != 0
-    assert "model.safetensors has 4 bytes, not the recorded" in run.output
+    assert "bytes, not the recorded 1" in run.output
+    assert "delete the record file of path:tiny-model and rerun" in run.output
+
+
+def test_weights_that_are_damaged_are_named(copy_of_finished):
+    (copy_of_finished.folder / "tiny-model/model.safetensors").write_bytes(b"half")
+    run = copy_of_finished.run("results/features/model=tiny/shard-0000.parquet")
+    assert run.status != 0
+    lines = [line for line in run.output.splitlines() if line.startswith("ERROR:")]
+    assert len(lines) == 1
+    assert "no model can be loaded from tiny-model" in lines[0]
