@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from triaxis import tables
 from triaxis.faults import UserError
 
+INDEX = ["sequence", "layer", "kind", "head", "position"]
+
 
 @dataclass(frozen=True)
 class Features:
@@ -54,7 +56,9 @@ def writer(path: str | Path, head_dim: int, metadata: dict[str, str]) -> Iterato
         tables.features_schema(head_dim),
         metadata,
         compression="NONE",
-        use_dictionary=["sequence", "layer", "kind", "head", "position"],
+        use_dictionary=INDEX,
+        # The least and greatest of a vector's dimension tell nothing and cost a pass over all of them.
+        write_statistics=INDEX,
     ) as parquet:
         yield parquet
 
