@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from triaxis import tables
+
 PROJECT = Path(__file__).resolve().parents[2]
 RULES = sorted((PROJECT / "rules").glob("*.smk"))
 
@@ -90,3 +92,26 @@ def test_the_snakefile_imports_nothing_heavy():
     heavy = re.compile(r"^\s*(import|from) (torch|transformers|duckdb|pyarrow|numpy|matplotlib)", re.MULTILINE)
     for path in [PROJECT / "Snakefile", *RULES]:
         assert not heavy.search(path.read_text()), path
+
+
+def documented(stage: str) -> set[str]:
+    """The words in the row of docs/files.md for a stage."""
+    lines = (PROJECT / "docs/files.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| `{stage}")]
+    return set(re.findall(r"\w+", row))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("documents", "tokens", "sequences", "rope", "logits", "sums", "fits", "components"),
+        *("probes", "dummies", "patterns", "related", "calibration", "surgery"),
+    ],
+)
+def test_the_page_of_files_names_every_column(stage):
+    schema = getattr(tables, stage.upper())
+    assert set(schema.names) <= documented(stage)
+
+
+def test_the_page_of_files_names_every_column_of_the_features():
+    assert set(tables.features_schema(4).names) <= documented("features")
