@@ -1,7 +1,5 @@
 # The figures, each as PDF, SVG and PNG; the report shows the SVG (the PNG where there are many pixels).
 
-FORMATS = ["pdf", "svg", "png"]
-
 
 rule plot_heads:
     input:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from conftest import SIZES
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from triaxis import tables
@@ -28,18 +29,7 @@ from triaxis.surgery import (
 torch.set_num_threads(1)
 
 LENGTH = 24
-SIZES = {
-    "num_hidden_layers": 3,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 128,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+LAYERS = {"num_hidden_layers": 3}
 FAMILIES = {
     "llama": {},
     "qwen3": {"head_dim": 16},
@@ -60,7 +50,7 @@ def _inference() -> Iterator[None]:
 def build(family: str, **settings) -> PreTrainedModel:
     """A tiny model whose every weight (norms, biases and sinks too) is random."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **(SIZES | FAMILIES.get(family, {}) | settings))
+    config = AutoConfig.for_model(family, **(SIZES | LAYERS | FAMILIES.get(family, {}) | settings))
     model = AutoModelForCausalLM.from_config(config).eval()
     for weight in model.parameters():
         weight += (0.3 if weight.ndim == 1 else 0.1) * torch.randn_like(weight)
