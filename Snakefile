@@ -1,5 +1,6 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
 import math
+import re
 import sys
 from copy import deepcopy
 from glob import glob
@@ -18,7 +19,7 @@ from triaxis.settings import resolve
 given = deepcopy(config)
 
 
-configfile: "config.yaml"
+configfile: str(Path(workflow.current_basedir) / "config.yaml")
 
 
 # A user's models and corpus replace the default's; the other sections are merged key by key.

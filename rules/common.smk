@@ -18,6 +18,18 @@ for base, entry in config["models"].items():
     if entry["random_control"]:
         MODELS[control(base)] = entry["random_seed"]
 
+# Models whose queries and keys are had before their rotation, and those of which only the logits are: these have no
+# features, and so no mechanism.
+ROTARY = [model for model in MODELS if config["models"][model.removesuffix("-random")]["capture"] == "features"]
+ROTARY_BASES = [model for model in ROTARY if MODELS[model] is None]
+CAPTURED = [model for model in MODELS if model not in ROTARY]
+
+# What runs a model in `features` and would change a number elsewhere; its other keys are the extraction's own.
+RUN = {key: config["features"][key] for key in ("device", "dtype", "batch")}
+
+# Which logits are written: all, sample (the first sequence of each shard) or none.
+KEEP = config["logits"]["keep"]
+
 SHARD_SIZE = config["sequences"]["shard"]
 SHARDS = [f"{i:04d}" for i in range(math.ceil(config["sequences"]["count"] / SHARD_SIZE))]
 
@@ -30,9 +42,20 @@ def record_of(wildcards):
     return f"resources/models/{base_of(wildcards)}.json"
 
 
-def shards_of(stage, models=None):
+def one_of(models):
+    """A wildcard's constraint: one of these names, or nothing if there are none."""
+    return "|".join(map(re.escape, models)) or "(?!)"
+
+
+def shards_of(stage, models=MODELS):
     """All files of a stage, for all models or those named."""
-    return expand(f"results/{stage}/model={{model}}/shard-{{shard}}.parquet", model=models or MODELS, shard=SHARDS)
+    return expand(f"results/{stage}/model={{model}}/shard-{{shard}}.parquet", model=models, shard=SHARDS)
+
+
+def made_by(model):
+    """A file whose metadata say on what the model ran."""
+    stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"
+    return f"results/{stage}/model={model}/shard-0000.parquet"
 
 
 def local_files(source):

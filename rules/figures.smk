@@ -129,7 +129,7 @@ rule plot_distance:
 
 rule plot_additive:
     input:
-        shards_of("probes"),
+        shards_of("probes", ROTARY),
     output:
         report(
             "results/figures/additive.svg",
@@ -151,7 +151,7 @@ rule plot_additive:
         runtime=10,
     params:
         code=code_hash("scripts/plot_additive.py"),
-        models=list(MODELS),
+        models=ROTARY,
     message:
         "Plotting r_additive by layer and head"
     script:
@@ -160,7 +160,7 @@ rule plot_additive:
 
 rule plot_pairs:
     input:
-        shards_of("patterns"),
+        shards_of("patterns", ROTARY),
     output:
         report(
             "results/figures/pairs.svg",
@@ -182,7 +182,7 @@ rule plot_pairs:
         runtime=10,
     params:
         code=code_hash("scripts/plot_pairs.py"),
-        models=list(MODELS),
+        models=ROTARY,
     message:
         "Plotting queries and keys by frequency"
     script:
@@ -191,7 +191,7 @@ rule plot_pairs:
 
 rule plot_contributions:
     input:
-        shards_of("patterns"),
+        shards_of("patterns", ROTARY),
     output:
         report(
             "results/figures/contributions.svg",
@@ -213,7 +213,7 @@ rule plot_contributions:
         runtime=10,
     params:
         code=code_hash("scripts/plot_contributions.py"),
-        models=list(MODELS),
+        models=ROTARY,
     message:
         "Plotting where f, g and the interaction live"
     script:
@@ -222,7 +222,7 @@ rule plot_contributions:
 
 rule plot_dummies:
     input:
-        shards_of("dummies"),
+        shards_of("dummies", ROTARY),
     output:
         report(
             "results/figures/dummies.svg",
@@ -244,7 +244,7 @@ rule plot_dummies:
         runtime=10,
     params:
         code=code_hash("scripts/plot_dummies.py"),
-        models=list(MODELS),
+        models=ROTARY,
     message:
         "Plotting the key component against dummy distance"
     script:

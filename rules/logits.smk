@@ -1,4 +1,5 @@
-# Logit matrices, and the sums over them that are all the fits need.
+# Logit matrices, and the sums over them that are all the fits need. `logits.keep` says which are written: all, the first
+# sequence of each shard, or none; what is not written is summed as it is made.
 
 
 rule dump_logits:
@@ -11,6 +12,8 @@ rule dump_logits:
         "logs/dump_logits/{model}-{shard}.log",
     benchmark:
         "logs/dump_logits/{model}-{shard}.tsv"
+    wildcard_constraints:
+        model=one_of(ROTARY),
     conda:
         "../envs/analysis.yaml"
     threads: 2
@@ -20,33 +23,126 @@ rule dump_logits:
     params:
         code=code_hash("scripts/dump_logits.py"),
         heads=config["logits"]["heads"],
+        first_alone=KEEP == "sample",
     message:
         "Writing logits: {wildcards.model}, shard {wildcards.shard}"
     script:
         "../scripts/dump_logits.py"
 
 
-rule sum_logits:
+rule capture_logits:
     input:
-        "results/logits/model={model}/shard-{shard}.parquet",
+        sequences="results/sequences/model={model}/shard-{shard}.parquet",
+        record=record_of,
     output:
-        "results/sums/model={model}/shard-{shard}.parquet",
+        "results/logits/model={model}/shard-{shard}.parquet",
     log:
-        "logs/sum_logits/{model}-{shard}.log",
+        "logs/capture_logits/{model}-{shard}.log",
     benchmark:
-        "logs/sum_logits/{model}-{shard}.tsv"
+        "logs/capture_logits/{model}-{shard}.tsv"
+    wildcard_constraints:
+        model=one_of(CAPTURED),
     conda:
-        "../envs/analysis.yaml"
-    threads: 2
+        "../envs/gpu.yaml"
+    threads: 8
     resources:
-        # DuckDB gets what Python and one batch of rows leave: 1 GiB.
-        mem_mb=1536,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("scripts/sum_logits.py"),
-        length=config["sequences"]["length"],
-        half_seed=config["fits"]["half_seed"],
+        code=code_hash("scripts/capture_logits.py"),
+        random_seed=lambda wildcards: MODELS[wildcards.model],
+        features={**RUN, "layers": config["features"]["layers"]},
+        heads=config["logits"]["heads"],
+        first_alone=KEEP == "sample",
     message:
-        "Summing logits: {wildcards.model}, shard {wildcards.shard}"
+        "Capturing logits: {wildcards.model}, shard {wildcards.shard}"
     script:
-        "../scripts/sum_logits.py"
+        "../scripts/capture_logits.py"
+
+
+if KEEP == "all":
+
+    rule sum_logits:
+        input:
+            "results/logits/model={model}/shard-{shard}.parquet",
+        output:
+            "results/sums/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/sum_logits/{model}-{shard}.log",
+        benchmark:
+            "logs/sum_logits/{model}-{shard}.tsv"
+        conda:
+            "../envs/analysis.yaml"
+        threads: 2
+        resources:
+            # DuckDB gets what Python and one batch of rows leave: 1 GiB.
+            mem_mb=1536,
+            runtime=60,
+        params:
+            code=code_hash("scripts/sum_logits.py"),
+            length=config["sequences"]["length"],
+            half_seed=config["fits"]["half_seed"],
+        message:
+            "Summing logits: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/sum_logits.py"
+
+else:
+
+    rule sum_features:
+        input:
+            features="results/features/model={model}/shard-{shard}.parquet",
+            rope="results/rope/model={model}/shard-{shard}.parquet",
+        output:
+            "results/sums/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/sum_features/{model}-{shard}.log",
+        benchmark:
+            "logs/sum_features/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(ROTARY),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 2
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=lambda wildcards, attempt: 60 * attempt,
+        params:
+            code=code_hash("scripts/sum_features.py"),
+            device=RUN["device"],
+            heads=config["logits"]["heads"],
+            length=config["sequences"]["length"],
+            half_seed=config["fits"]["half_seed"],
+        message:
+            "Summing logits unwritten: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/sum_features.py"
+
+    rule sum_captured:
+        input:
+            sequences="results/sequences/model={model}/shard-{shard}.parquet",
+            record=record_of,
+        output:
+            "results/sums/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/sum_captured/{model}-{shard}.log",
+        benchmark:
+            "logs/sum_captured/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(CAPTURED),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 8
+        resources:
+            mem_mb=lambda wildcards, attempt: 8000 * attempt,
+            runtime=lambda wildcards, attempt: 60 * attempt,
+        params:
+            code=code_hash("scripts/sum_captured.py"),
+            random_seed=lambda wildcards: MODELS[wildcards.model],
+            features={**RUN, "layers": config["features"]["layers"]},
+            heads=config["logits"]["heads"],
+            half_seed=config["fits"]["half_seed"],
+        message:
+            "Summing captured logits unwritten: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/sum_captured.py"

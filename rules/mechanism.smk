@@ -58,7 +58,7 @@ rule measure_pattern:
 
 rule solve_expressivity:
     input:
-        expand("results/rope/model={base}/shard-0000.parquet", base=config["models"]),
+        expand("results/rope/model={base}/shard-0000.parquet", base=ROTARY_BASES),
     output:
         report(
             "results/tables/expressivity.csv",
@@ -78,7 +78,7 @@ rule solve_expressivity:
         runtime=10,
     params:
         code=code_hash("scripts/solve_expressivity.py"),
-        models=list(config["models"]),
+        models=ROTARY_BASES,
         length=config["sequences"]["length"],
     message:
         "Reaching random functions of distance"
@@ -88,10 +88,10 @@ rule solve_expressivity:
 
 rule tabulate_mechanism:
     input:
-        probes=shards_of("probes"),
-        dummies=shards_of("dummies"),
-        patterns=shards_of("patterns"),
-        rope=expand("results/rope/model={model}/shard-0000.parquet", model=MODELS),
+        probes=shards_of("probes", ROTARY),
+        dummies=shards_of("dummies", ROTARY),
+        patterns=shards_of("patterns", ROTARY),
+        rope=expand("results/rope/model={model}/shard-0000.parquet", model=ROTARY),
     output:
         report(
             "results/tables/mechanism.csv",
@@ -111,7 +111,7 @@ rule tabulate_mechanism:
         runtime=30,
     params:
         code=code_hash("scripts/tabulate_mechanism.py"),
-        models=list(MODELS),
+        models=ROTARY,
         length=config["sequences"]["length"],
         distances=config["mechanism"]["distances"],
         samples=config["fits"]["bootstrap_samples"],

@@ -4,20 +4,21 @@ FIGURES = [
     "results/figures/heads.svg",
     "results/figures/axes.svg",
     "results/figures/distance.svg",
-    *expand("results/figures/matrices-{model}.png", model=MODELS),
-    *expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"]),
-    *expand("results/figures/surface-{model}.png", model=MODELS),
+    *expand("results/figures/matrices-{model}.png", model=MODELS if KEEP != "none" else []),
 ]
-TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", "mechanism", "expressivity"])
+if ROTARY:
+    FIGURES += expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"])
+    FIGURES += expand("results/figures/surface-{model}.png", model=ROTARY)
+TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *MECHANISM_TABLES])
 
 
 rule write_manifest:
     input:
         records=[*expand("resources/models/{base}.json", base=config["models"]), "resources/corpus.json"],
-        features=expand("results/features/model={model}/shard-0000.parquet", model=MODELS),
+        made=[made_by(model) for model in MODELS],
         artefacts=[
             "results/documents.parquet",
-            [shards_of(stage) for stage in STAGES],
+            [shards_of(stage, models) for stage, models in STAGES.items()],
             FIGURES,
             TABLES,
             "results/tables/headline.tex",

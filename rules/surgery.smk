@@ -1,15 +1,12 @@
 # What a model loses when its logits become a sum of position and meaning. The other stage that runs a model, many times,
 # and so a target of its own: `snakemake surgery`.
 
-# What runs a model in `features` and would change a number here; its other keys are the extraction's own.
-RUN = {key: config["features"][key] for key in ("device", "dtype", "batch")}
-
 
 rule surgery:
     input:
         "results/tables/surgery.csv",
         "results/figures/surgery.pdf",
-        expand("results/figures/steps-{base}.pdf", base=config["models"] if config["surgery"]["stepwise"] else []),
+        expand("results/figures/steps-{base}.pdf", base=ROTARY_BASES if config["surgery"]["stepwise"] else []),
 
 
 rule calibrate_surgery:
@@ -74,7 +71,7 @@ rule run_surgery:
 
 rule tabulate_surgery:
     input:
-        expand("results/surgery/model={model}/surgery.parquet", model=MODELS),
+        expand("results/surgery/model={model}/surgery.parquet", model=ROTARY),
     output:
         csv=report(
             "results/tables/surgery.csv",
@@ -94,7 +91,7 @@ rule tabulate_surgery:
         runtime=10,
     params:
         code=code_hash("scripts/tabulate_surgery.py"),
-        models=list(MODELS),
+        models=ROTARY,
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:
@@ -127,7 +124,7 @@ rule plot_surgery:
         runtime=10,
     params:
         code=code_hash("scripts/plot_surgery.py"),
-        models=list(config["models"]),
+        models=ROTARY_BASES,
     message:
         "Plotting the loss under surgery"
     script:

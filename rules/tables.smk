@@ -1,14 +1,23 @@
 # The paper's tables, and a database over everything.
 
-# Stage by stage, what triaxis.duckdb shows.
-STAGES = ["sequences", "features", "rope", "logits", "sums", "fits", "components"] + MECHANISM
+# Stage by stage, what triaxis.duckdb shows, and of which models.
+STAGES = {
+    "sequences": MODELS,
+    "features": ROTARY,
+    "rope": ROTARY,
+    "logits": MODELS if KEEP != "none" else [],
+    **dict.fromkeys(["sums", "fits", "components"], MODELS),
+    **dict.fromkeys(MECHANISM, ROTARY),
+}
+STAGES = {stage: models for stage, models in STAGES.items() if models}
+MECHANISM_TABLES = ["mechanism", "expressivity"] if ROTARY else []
 
 
 rule tabulate_fits:
     input:
         fits=shards_of("fits"),
         sums=shards_of("sums"),
-        mechanism="results/tables/mechanism.csv",
+        mechanism=["results/tables/mechanism.csv"] if ROTARY else [],
     output:
         csv=report(
             "results/tables/headline.csv",
@@ -48,10 +57,8 @@ rule build_database:
     input:
         "results/documents.parquet",
         expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
-        [shards_of(stage) for stage in STAGES],
-        "results/tables/headline.csv",
-        "results/tables/mechanism.csv",
-        "results/tables/expressivity.csv",
+        [shards_of(stage, models) for stage, models in STAGES.items()],
+        expand("results/tables/{table}.csv", table=["headline", *MECHANISM_TABLES]),
     output:
         "results/triaxis.duckdb",
     log:
@@ -71,7 +78,7 @@ rule build_database:
             "tokens": "results/tokens/model=*/*.parquet",
             **{stage: f"results/{stage}/model=*/*.parquet" for stage in STAGES},
         },
-        tables={name: f"results/tables/{name}.csv" for name in ("headline", "mechanism", "expressivity")},
+        tables={name: f"results/tables/{name}.csv" for name in ["headline", *MECHANISM_TABLES]},
     message:
         "Building triaxis.duckdb"
     script:

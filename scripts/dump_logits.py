@@ -1,4 +1,4 @@
-"""Write the logit matrices of one shard: one row group a (sequence, layer)."""
+"""Write the logit matrices of one shard, or of its first sequence: one row group a (sequence, layer)."""
 
 from triaxis import provenance, rope, tables
 from triaxis.faults import reporting
@@ -9,7 +9,7 @@ with reporting(snakemake.log[0]):
     params = snakemake.params
     rotaries = rope.from_table(tables.read_parquet(snakemake.input.rope))
     metadata = provenance.describe(params, tables.read_metadata(snakemake.input.features))
-    layers = read_features(snakemake.input.features)
+    layers = read_features(snakemake.input.features, first_alone=params.first_alone)
     heads = None if params.heads == "all" else params.heads
     with writer(snakemake.output[0], metadata) as parquet:
         for table in dump_logits(layers, rotaries, heads):

@@ -1,42 +1,28 @@
 """Run the model over one shard of sequences and stream its queries and keys before RoPE to Parquet."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import torch
-import transformers
 
-from triaxis import features, provenance, rope, sources, tables
+from triaxis import features, provenance, rope, sampling, tables
 from triaxis.capture import probe_layouts
 from triaxis.extract import extract_features
 from triaxis.faults import reporting
-from triaxis.models import choose_device, load_model
+from triaxis.models import describe_run, open_model, revision_of
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.features
     torch.set_num_threads(snakemake.threads)
-    record = json.loads(Path(snakemake.input.record).read_text())
-    sources.verify(record)
-    sequences = tables.read_parquet(snakemake.input.sequences)
-    tokens = np.array(sequences["tokens"].to_pylist(), dtype=np.int32)
-    device = choose_device(options["device"])
-    model = load_model(record["folder"], options["dtype"], device, params.random_seed)
+    numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
+    model = open_model(snakemake.input.record, options, params.random_seed)
     upstream = tables.read_metadata(snakemake.input.sequences)
-    upstream["revision"] += "" if params.random_seed is None else f" random weights, seed {params.random_seed}"
-    metadata = provenance.describe(params, upstream) | {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "dtype": options["dtype"],
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+    upstream["revision"] = revision_of(upstream, params.random_seed)
+    metadata = provenance.describe(params, upstream) | describe_run(model, options["dtype"])
     layouts = probe_layouts(model)
     with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as parquet:
         rotaries, errors = extract_features(
             model,
             layouts,
             tokens,
-            sequences["sequence"].to_pylist(),
+            numbers,
             None if options["layers"] == "all" else options["layers"],
             batch=options["batch"],
             tolerance=options["tolerance"],

@@ -2,7 +2,7 @@
 
 import duckdb
 
-COLUMNS = "model, sequences, mean_r, pooled_r, heldout_r, null_r, random_r, paper_r, r_additive, interaction"
+COLUMNS = "model, sequences, mean_r, pooled_r, heldout_r, null_r, random_r, paper_r, r_additive, interaction, mechanism"
 
 rows = duckdb.sql(f"SELECT {COLUMNS} FROM read_csv('results/tables/headline.csv')")
 print("\nThe three-axis fit W_ij ~ a_{i-j} + b_i + c_j (results/tables/headline.csv):")

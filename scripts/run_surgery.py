@@ -1,22 +1,17 @@
 """Replace a model's logits by additive ones, everywhere and piece by piece, and measure what it loses."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from triaxis import additive, provenance, sources, tables
+from triaxis import additive, provenance, tables
 from triaxis.capture import probe_layouts
 from triaxis.faults import UserError, reporting
-from triaxis.models import choose_device, load_model
+from triaxis.models import open_model
 from triaxis.surgery import operate_model
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.surgery
     torch.set_num_threads(snakemake.threads)
-    record = json.loads(Path(snakemake.input.record).read_text())
-    sources.verify(record)
     sequences = tables.read_parquet(snakemake.input.sequences)
     if len(sequences) < options["sequences"]:
         raise UserError(
@@ -29,7 +24,7 @@ with reporting(snakemake.log[0]) as log:
             f"{options['sequences']}; lower it"
         )
     sequences = sequences.slice(0, options["sequences"])
-    model = load_model(record["folder"], params.dtype, choose_device(params.device), params.random_seed)
+    model = open_model(snakemake.input.record, params, params.random_seed)
     rows = operate_model(
         model,
         probe_layouts(model),

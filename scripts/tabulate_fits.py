@@ -10,8 +10,10 @@ with reporting(snakemake.log[0]):
     params = snakemake.params
     table = summary.by_sequence(snakemake.input.fits, snakemake.input.sums)
     rows = {axes: summary.summarise(table, axes, params.models, params.samples, params.seed) for axes in COMBINATIONS}
-    with open(snakemake.input.mechanism) as file:
-        mechanism = {row["model"]: row for row in csv.DictReader(file)}
+    mechanism = {}
+    for path in snakemake.input.mechanism:
+        with open(path) as file:
+            mechanism |= {row["model"]: row for row in csv.DictReader(file)}
     headline = summary.headline(rows["distance+query+key"], mechanism)
     contents = {
         snakemake.output.csv: summary.to_csv(headline),

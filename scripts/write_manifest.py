@@ -11,6 +11,6 @@ from triaxis.provenance import SCRIPTS
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     records = {Path(path).stem: json.loads(Path(path).read_text()) for path in inputs.records}
-    features = dict(zip(params.models, inputs.features, strict=True))
-    content = describe_run(SCRIPTS.parent, params.config, records, features, inputs.artefacts)
+    made = dict(zip(params.models, inputs.made, strict=True))
+    content = describe_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts)
     files.write_json(snakemake.output[0], content)

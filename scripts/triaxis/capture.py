@@ -26,6 +26,7 @@ from triaxis.rope import Rotary
 NAME = "triaxis"
 Tensor = torch.Tensor
 PROBE_LENGTH = 8
+INSTEAD = "the three-axis fit alone needs no rotation: set capture: logits in its entry of models"
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,12 @@ def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
     if not innermost:
         raise UserError(
             f"a model of type '{kind}' has no rotary position embedding that its attention layers take as an "
-            "argument: Triaxis needs a RoPE model (Llama, Mistral, Qwen, Gemma, Phi, GPT-NeoX, ...)"
+            f"argument: Triaxis needs a RoPE model (Llama, Mistral, Qwen, Gemma, Phi, GPT-NeoX, ...); {INSTEAD}"
         )
     if not model._can_set_attn_implementation():
         raise UserError(
             f"a model of type '{kind}' refuses capture: its attention does not go through the attention interface "
-            "of transformers; choose another family"
+            f"of transformers; {INSTEAD}, or choose another family"
         )
     return {int(module.layer_idx): module for module in innermost}  # type: ignore[arg-type]
 
@@ -253,7 +254,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
             f"a model of type '{model.config.model_type}' refuses capture: layers {sorted(layers)} never ran"
         )
     if not any(len(layout.dimension) for layout in layouts.values()):
-        raise UserError(f"a model of type '{model.config.model_type}' rotates nothing: Triaxis needs a RoPE model")
+        raise UserError(f"a model of type '{model.config.model_type}' rotates nothing; {INSTEAD}")
     if len({layout.head_dim for layout in layouts.values()}) > 1:
         raise UserError(
             f"a model of type '{model.config.model_type}' has heads of several sizes: choose another family"

@@ -63,24 +63,30 @@ def writer(path: str | Path, head_dim: int, metadata: dict[str, str]) -> Iterato
         yield parquet
 
 
-def read_features(path: str | Path, layers: list[int] | None = None) -> Iterator[Features]:
-    """The features of a file, one (sequence, layer) at a time, as stored; only `layers` if given.
+def read_features(path: str | Path, layers: list[int] | None = None, first_alone: bool = False) -> Iterator[Features]:
+    """The features of a file, one (sequence, layer) at a time, as stored; only `layers` if given, and only those of
+    the first sequence if `first_alone`.
 
     Raises UserError if the file is damaged or lacks one of the layers.
     """
     with tables.open_parquet(path) as file:
-        column = file.schema_arrow.get_field_index("layer")
-        held = [
-            int(file.metadata.row_group(group).column(column).statistics.min) for group in range(file.num_row_groups)
-        ]
+        sequences, held = _row_groups(file, "sequence"), _row_groups(file, "layer")
         if missing := sorted(set(layers or []) - set(held)):
             raise UserError(f"{path} lacks layers {missing}: add them to features.layers, or leave them out here")
-        for group in [group for group, layer in enumerate(held) if layers is None or layer in layers]:
+        for group, (sequence, layer) in enumerate(zip(sequences, held, strict=True)):
+            if (layers is not None and layer not in layers) or (first_alone and sequence != sequences[0]):
+                continue
             try:
                 table = file.read_row_group(group)
             except (pa.ArrowInvalid, OSError) as error:
                 raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
             yield _from_table(table)
+
+
+def _row_groups(file: pq.ParquetFile, column: str) -> list[int]:
+    """The value of a column that is the same throughout each row group."""
+    index = file.schema_arrow.get_field_index(column)
+    return [int(file.metadata.row_group(group).column(index).statistics.min) for group in range(file.num_row_groups)]
 
 
 def _from_table(table: pa.Table) -> Features:

@@ -57,6 +57,13 @@ class CausalCells:
         return pa.Table.from_arrays([*constant, *self.columns, pa.array(logit)], schema=tables.LOGITS)
 
 
+def chosen_heads(heads: list[int] | None, count: int) -> list[int]:
+    """The query heads to keep of `count`, None for all. Raises UserError if one is out of range."""
+    if beyond := [head for head in heads or [] if head >= count]:
+        raise UserError(f"logits.heads {beyond} are out of range: the model has heads 0 to {count - 1}")
+    return list(range(count)) if heads is None else heads
+
+
 def dump_logits(
     features: Iterable[Features], rotaries: dict[int, Rotary], heads: list[int] | None
 ) -> Iterator[pa.Table]:
@@ -67,9 +74,7 @@ def dump_logits(
     cells: CausalCells | None = None
     for layer in features:
         count, length, _ = layer.query.shape
-        chosen = list(range(count)) if heads is None else heads
-        if beyond := [head for head in chosen if head >= count]:
-            raise UserError(f"logits.heads {beyond} are out of range: the model has heads 0 to {count - 1}")
+        chosen = chosen_heads(heads, count)
         cells = cells or CausalCells(chosen, length)
         values = logits(layer.query, layer.key, rotaries[layer.layer])
         yield cells.table(layer.sequence, layer.layer, values if heads is None else values[chosen])

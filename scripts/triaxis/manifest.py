@@ -45,16 +45,16 @@ def describe_run(
     code: Path,
     config: Mapping[str, Any],
     records: Mapping[str, Mapping[str, Any]],
-    features: Mapping[str, str | Path],
+    made: Mapping[str, str | Path],
     files: Iterable[str | Path],
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
-    code: the project's folder. records: of the models and the corpus, as fetched. features: model -> one of its
-    feature files, whose metadata say on what it was made. files: every artefact.
+    code: the project's folder. records: of the models and the corpus, as fetched. made: model -> a file that it
+    made in a run, whose metadata say on what. files: every artefact.
     """
     made_on = {}
-    for model, path in features.items():
+    for model, path in made.items():
         read = tables.read_metadata(path)
         made_on[model] = {key: read[key] for key in ("revision", "device", "dtype", "torch", "transformers")}
     return {

@@ -1,12 +1,25 @@
 """Models from a verified folder or a GGUF file, with weights as trained or drawn afresh."""
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
+import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from triaxis import sources
 from triaxis.faults import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,20 +67,77 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise UserError(f"no tokenizer can be loaded from {folder}: {error}") from error
 
 
-def load_model(folder: str | Path, dtype: str, device: torch.device, random_seed: int | None = None) -> PreTrainedModel:
+def free_memory(device: torch.device) -> int:
+    """Bytes that weights may fill: free on the GPU, or available to this process, its control group counted."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    available = psutil.virtual_memory().available
+    try:
+        group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2])
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        return min(available, int(limit) - int(used))
+    except (OSError, ValueError):  # no control group, or one without a limit
+        return available
+
+
+def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise UserError, before anything is loaded, if the weights of such a model do not fit on the device."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    need = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    if need > (free := free_memory(device)):
+        raise UserError(
+            f"a model of type '{config.model_type}' needs {need / 2**30:.1f} GiB for its weights in "
+            f"{str(dtype).removeprefix('torch.')}, and {device} has {free / 2**30:.1f} GiB free: take a machine with "
+            "more, or features.dtype bfloat16"
+        )
+
+
+def load_model(
+    folder: str | Path, dtype: str, device: torch.device, random_seed: int | None = None, attention: str | None = None
+) -> PreTrainedModel:
     """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights.
 
-    Raises UserError if the folder's model needs code of its own, is unknown to transformers, or is not safetensors.
+    attention: the implementation that transformers is to use, None for its own choice. Raises UserError if the
+    folder's model needs code of its own, is unknown to transformers, is not safetensors, or is larger than memory.
     """
+    options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
+            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
         else:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             torch.manual_seed(random_seed)
-            model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(config, **options)
     except (ValueError, OSError, SafetensorError) as error:
         raise UserError(f"no model can be loaded from {folder}: {error}") from error
     return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def open_model(
+    record: str | Path, options: Mapping[str, Any], random_seed: int | None, attention: str | None = None
+) -> PreTrainedModel:
+    """The model of a record that fetch_model wrote, its files verified; options: `device` and `dtype` of `features`.
+
+    Raises UserError as `sources.verify`, `choose_device` and `load_model` do.
+    """
+    fetched = json.loads(Path(record).read_text())
+    sources.verify(fetched)
+    return load_model(fetched["folder"], options["dtype"], choose_device(options["device"]), random_seed, attention)
+
+
+def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:
+    """The revision that `upstream` metadata name, with the seed of weights that are not its own."""
+    return upstream["revision"] + ("" if random_seed is None else f" random weights, seed {random_seed}")
+
+
+def describe_run(model: PreTrainedModel, dtype: str) -> dict[str, str]:
+    """What the metadata of a file that a model made say of its run."""
+    device = model.device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "dtype": dtype,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

@@ -1,6 +1,7 @@
 """From documents to token sequences: which windows of which documents, the same for any shard size."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,6 +93,12 @@ def sample_sequences(
         [list(numbers), tokens["document"].take(pa.array(documents)), offsets, [length] * len(plan), texts],
         names=tables.SEQUENCES.names,
     )
+
+
+def read_sequences(path: str | Path) -> tuple[list[int], NDArray[np.int32]]:
+    """A file of sequences/ -> their numbers, and their tokens (sequences, length)."""
+    table = tables.read_parquet(path)
+    return table["sequence"].to_pylist(), np.array(table["tokens"].to_pylist(), dtype=np.int32)
 
 
 def sample_beyond(tokens: pa.Table, prefix: list[int], length: int, taken: int, count: int, seed: int) -> pa.Table:

@@ -108,12 +108,13 @@ FROM_MECHANISM = {
 
 def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, str]]) -> list[dict]:
     """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
-    additive its logits are; mechanism: model -> its row of mechanism.csv."""
+    additive its logits are; mechanism: model -> its row of mechanism.csv, which a model without rotation lacks."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
         | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
-        | {name: float(mechanism[row["model"]][column] or "nan") for name, column in FROM_MECHANISM.items()}
+        | {name: float(mechanism.get(row["model"], {}).get(column) or "nan") for name, column in FROM_MECHANISM.items()}
+        | {"mechanism": "measured" if row["model"] in mechanism else "not applicable"}
         for row in rows
     ]
 
@@ -182,7 +183,7 @@ def to_tex(rows: list[dict]) -> str:
                 number(row["null_r"]),
                 number(row["random_r"]),
                 number(row["paper_r"]),
-                *(number(row[name]) for name in FROM_MECHANISM),
+                *(number(row[name]) if row["mechanism"] == "measured" else "n/a" for name in FROM_MECHANISM),
             ]
         )
         + r" \\"

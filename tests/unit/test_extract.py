@@ -1,17 +1,21 @@
 """Running a model over sequences: what is streamed, what is checked, and weights as trained, drawn or dequantised."""
 
 import json
+import re
+from pathlib import Path
 
 import gguf
 import numpy as np
+import psutil
 import pytest
 import torch
+from transformers import LlamaConfig
 
 from triaxis import extract
 from triaxis.capture import probe_layouts
 from triaxis.extract import extract_features
 from triaxis.faults import UserError
-from triaxis.models import choose_device, dequantise, load_model, load_tokenizer
+from triaxis.models import choose_device, dequantise, free_memory, load_model, load_tokenizer
 from triaxis.rope import Rotary
 
 CPU = torch.device("cpu")
@@ -179,6 +183,24 @@ def test_a_model_is_loaded_as_trained(llama, folder):
     model = load_model(folder, "float32", CPU)
     assert not model.training and torch.equal(weights(model), weights(llama))
     assert weights(load_model(folder, "bfloat16", CPU)).dtype == torch.bfloat16
+
+
+def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(tmp_path):
+    """There are no weights to load: only its configuration is read."""
+    config = LlamaConfig(hidden_size=16384, intermediate_size=65536, num_hidden_layers=200, num_attention_heads=128)
+    config.save_pretrained(tmp_path)
+    said = message(load_model, tmp_path, "bfloat16", CPU)
+    assert re.search(r"a model of type 'llama' needs 1\d{3}\.\d GiB .* in bfloat16, and cpu has \d+\.\d GiB free", said)
+
+
+def test_free_memory_is_that_of_the_control_group_where_it_is_less(monkeypatch):
+    machine = psutil.virtual_memory().total
+    assert 0 < free_memory(CPU) <= machine
+    limits = {"memory.max": "3000000", "memory.current": "1000000", "cgroup": "0::/job"}
+    monkeypatch.setattr(Path, "read_text", lambda path: limits[path.name])
+    assert free_memory(CPU) == 2_000_000
+    limits["memory.max"] = "max"
+    assert 2_000_000 < free_memory(CPU) <= machine
 
 
 def test_random_weights_follow_their_seed(llama, folder):

@@ -21,8 +21,8 @@ def pins(lines: list[str]) -> dict[str, str]:
 
 def rule_texts() -> dict[str, str]:
     """rule -> its text; a rule that only gathers files (a target) is none of them."""
-    parts = [re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:] for path in RULES]
-    texts = {re.match(r"rule (\w+)", text)[1]: text for part in parts for text in part}
+    parts = [re.split(r"^(?= *rule )", path.read_text(), flags=re.MULTILINE)[1:] for path in RULES]
+    texts = {re.match(r" *rule (\w+)", text)[1]: text for part in parts for text in part}
     return {rule: text for rule, text in texts.items() if "    output:" in text or "    script:" in text}
 
 

@@ -150,6 +150,7 @@ def test_a_minimal_configuration_gets_every_default():
         "sha256": None,
         "random_control": True,
         "random_seed": 0,
+        "capture": "features",
     }
     assert filled["corpus"]["format"] == "auto" and filled["lock"] is None
 

@@ -1,0 +1,68 @@
+"""Fits without written logits, and fits of models without rotation."""
+
+import csv
+import json
+
+import duckdb
+import numpy as np
+
+from pipeline import tiny
+
+FITS = """
+SELECT r, r2, adjusted_r2, heldout_r FROM read_parquet('{}/results/fits/model=tiny/*.parquet')
+ORDER BY sequence, layer, head, axes
+"""
+
+
+def fits(workspace) -> np.ndarray:
+    return np.stack(list(duckdb.sql(FITS.format(workspace.folder)).fetchnumpy().values()))
+
+
+def headline(workspace) -> dict[str, dict[str, str]]:
+    with open(workspace.folder / "results/tables/headline.csv") as file:
+        return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def test_without_written_logits_the_fits_are_the_same(finished, workspace):
+    tiny.make_unrotated_model(workspace.folder / "tiny-gpt2")
+    workspace.edit(
+        "config/tiny.yaml", "\ncorpus:", "  gpt2:\n    source: path:tiny-gpt2\n    capture: logits\n\ncorpus:"
+    )
+    workspace.edit("config/tiny.yaml", "fits:", "logits:\n  keep: none\n\nfits:")
+    run = workspace.run()
+    assert run.status == 0, run.output
+    assert run.rules["sum_features"] == run.rules["sum_captured"] == 4
+    assert not (workspace.folder / "results/logits").exists()
+    np.testing.assert_allclose(fits(workspace), fits(finished), rtol=0, atol=1e-6)
+    rows = headline(workspace)
+    assert {model: row["mechanism"] for model, row in rows.items()} == {
+        **dict.fromkeys(["tiny", "tiny-random"], "measured"),
+        **dict.fromkeys(["gpt2", "gpt2-random"], "not applicable"),
+    }
+    assert rows["gpt2"]["r_additive"] == "" and 0 < float(rows["gpt2"]["mean_r"]) < 1
+    assert "n/a" in (workspace.folder / "results/tables/headline.tex").read_text()
+    assert workspace.dry().nothing
+
+
+def test_a_model_without_rotation_alone_gets_the_fit_and_its_figures(workspace):
+    tiny.make_unrotated_model(workspace.folder / "tiny-model")
+    workspace.edit("config/tiny.yaml", "path:tiny-model", "path:tiny-model\n    capture: logits")
+    workspace.edit("config/tiny.yaml", "fits:", "logits:\n  keep: sample\n\nfits:")
+    run = workspace.run()
+    assert run.status == 0, run.output
+    assert run.rules["sum_captured"] == run.rules["capture_logits"] == 4
+    assert not {"extract_features", "probe_distance", "tabulate_mechanism"} & set(run.rules)
+    files = f"{workspace.folder}/results/logits/*/*.parquet"
+    kept = duckdb.sql(f"SELECT DISTINCT model, sequence FROM read_parquet('{files}') ORDER BY ALL").fetchall()
+    assert kept == [("tiny", 0), ("tiny", 2), ("tiny-random", 0), ("tiny-random", 2)]
+    assert (workspace.folder / "results/figures/matrices-tiny.png").exists()
+    manifest = json.loads((workspace.folder / "results/manifest.json").read_text())
+    assert manifest["models"]["tiny"]["device"] == "cpu"
+
+
+def test_a_model_without_rotation_is_told_how_it_can_be_measured(workspace):
+    tiny.make_unrotated_model(workspace.folder / "tiny-model")
+    run = workspace.run("results/features/model=tiny/shard-0000.parquet")
+    assert run.status != 0
+    (line,) = [line for line in run.output.splitlines() if line.startswith("ERROR:")]
+    assert "type 'gpt2'" in line and "capture: logits" in line
