@@ -11,7 +11,7 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run surgery test lint bench clean
+.PHONY: help run surgery test lint bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -35,6 +35,9 @@ lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks
+
+models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
+	PYTHONPATH=scripts $(BIN)/python tests/unit/families.py
 
 clean: ## remove what a run made; sources and the virtual environment stay
 	rm -rf results logs .snakemake

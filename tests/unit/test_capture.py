@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from families import PAGE, ROTARY, UNROTATED, YARN, page
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 from transformers.models.llama import modeling_llama
@@ -17,75 +18,6 @@ from triaxis.capture import attending, attention_modules, measure_rotary, probe_
 from triaxis.faults import UserError
 from triaxis.logits import logits
 from triaxis.rope import Rotary
-
-YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 1e4,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-}
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 1e4,
-    "short_factor": [1.0 + 0.1 * n for n in range(8)],
-    "long_factor": [2.0 + n for n in range(8)],
-    "original_max_position_embeddings": 16,
-}
-GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 20, "sliding_window": 8}
-DEEPSEEK = {
-    "num_key_value_heads": 4,
-    "q_lora_rank": 24,
-    "kv_lora_rank": 24,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 8,
-    "v_head_dim": 16,
-    "n_routed_experts": 4,
-    "n_group": 1,
-    "topk_group": 1,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 32,
-    "first_k_dense_replace": 1,
-}
-
-# name: (family, its settings, head_dim, how many dimensions each layer turns)
-FAMILIES = {
-    "llama": ("llama", {}, 16, (16, 16)),
-    "llama, llama3 scaling": ("llama", {"rope_parameters": LLAMA3}, 16, (16, 16)),
-    "llama, yarn": ("llama", {"rope_parameters": YARN}, 16, (16, 16)),
-    "qwen3": ("qwen3", {"head_dim": 32}, 32, (32, 32)),  # norms queries and keys
-    "gemma2": ("gemma2", GEMMA, 32, (32, 32)),  # softcap, a window, its own scale
-    "gemma3": ("gemma3_text", GEMMA | {"layer_types": ["sliding_attention", "full_attention"]}, 32, (32, 32)),
-    "phi3, longrope": (
-        "phi3",
-        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 16},
-        16,
-        (16, 16),
-    ),  # one projection for all three
-    "phi": ("phi", {}, 16, (8, 8)),  # partial
-    "gpt-neox": ("gpt_neox", {}, 16, (4, 4)),  # partial, one projection
-    "stablelm": ("stablelm", {"partial_rotary_factor": 0.5, "qk_layernorm": True}, 16, (8, 8)),
-    "olmo2": ("olmo2", {}, 16, (16, 16)),  # norms before the heads are split
-    "cohere": ("cohere", {"use_qk_norm": True}, 16, (16, 16)),  # neighbouring dimensions are pairs
-    "glm": ("glm", {"head_dim": 16}, 16, (8, 8)),  # partial, neighbouring dimensions
-    "granite": ("granite", {"attention_multiplier": 0.3}, 16, (16, 16)),
-    "smollm3": ("smollm3", {"no_rope_layers": [1, 0]}, 16, (16, 0)),  # a layer without rotation
-    "gpt-oss": (
-        "gpt_oss",
-        {
-            "head_dim": 16,
-            "num_local_experts": 4,
-            "num_experts_per_tok": 2,
-            "sliding_window": 8,
-            "rope_parameters": YARN,
-        },
-        16,
-        (16, 16),
-    ),  # sinks
-    "deepseek-v3": ("deepseek_v3", DEEPSEEK, 24, (8, 8)),  # latent attention
-}
 
 
 def some_tokens(length: int, sequences: int = 2) -> torch.Tensor:
@@ -144,9 +76,9 @@ def refusal(function, *arguments) -> str:
 
 
 @pytest.mark.parametrize("length", [12, 24])  # longrope has another table beyond 16
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ROTARY)
 def test_rebuilt_logits_are_the_models_own_and_its_output_does_not_change(build_model, name, length):
-    family, settings, *_ = FAMILIES[name]
+    family, settings, *_ = ROTARY[name]
     model, tokens = build_model(family, **settings), some_tokens(length)
     implementation, plain, own = model.config._attn_implementation, run(model, tokens), own_logits(model, tokens)
     rebuilt, _, hidden = captured(model, tokens)
@@ -160,9 +92,9 @@ def test_rebuilt_logits_are_the_models_own_and_its_output_does_not_change(build_
     assert torch.equal(run(model, tokens), plain)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ROTARY)
 def test_a_layout_names_the_dimensions_that_turn(build_model, name):
-    family, settings, head_dim, turned = FAMILIES[name]
+    family, settings, head_dim, turned = ROTARY[name]
     layouts = probe_layouts(build_model(family, **settings))
     assert [layouts[layer].head_dim for layer in (0, 1)] == [head_dim] * 2
     assert tuple(len(layouts[layer].dimension) for layer in (0, 1)) == turned
@@ -236,7 +168,7 @@ def test_measured_frequencies_are_those_of_the_configuration(build_model, theta)
 
 
 def test_each_layer_type_has_its_own_frequencies(build_model):
-    _, rotaries, _ = captured(build_model(*FAMILIES["gemma3"][:1], **FAMILIES["gemma3"][1]), some_tokens(24))
+    _, rotaries, _ = captured(build_model(*ROTARY["Gemma 3"][:1], **ROTARY["Gemma 3"][1]), some_tokens(24))
     for layer, theta in ((0, 1e4), (1, 1e6)):
         np.testing.assert_allclose(rotaries[layer].frequency, theta ** (-rotaries[layer].real / 16), rtol=1e-5)
         assert rotaries[layer].scale == pytest.approx(20**-0.5)
@@ -267,21 +199,30 @@ def test_angles_that_are_not_proportional_to_position_are_refused(build_model):
 # Who is refused
 
 
-@pytest.mark.parametrize(
-    ("family", "settings", "says"),
-    [
-        ("falcon", {}, "refuses capture"),
-        ("gptj", {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8}, "no rotary position embedding"),
-        ("gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4}, "no rotary position embedding"),
-        ("bloom", {"n_layer": 2, "n_head": 4}, "no rotary position embedding"),
-        ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 64}, "no rotary position embedding"),
-        ("llama4_text", {"head_dim": 16, "num_local_experts": 2}, "refuses capture"),  # norms after RoPE
-        ("smollm3", {"no_rope_layers": [0, 0]}, "rotates nothing"),
-    ],
-)
-def test_a_model_that_cannot_be_captured_is_refused_by_name(build_model, family, settings, says):
+SAYS = {
+    "GPT-J": "no rotary position embedding",
+    "GPT-2": "no rotary position embedding",
+    "BLOOM": "no rotary position embedding",
+    "Falcon": "refuses capture: its attention does not go through the attention interface",
+    "Llama 4": "refuses capture: no (cos, sin)",
+    "Hunyuan": "is not a rotation of pairs of dimensions",
+}
+
+
+@pytest.mark.parametrize("name", UNROTATED)
+def test_a_model_that_cannot_be_captured_is_refused_by_name(build_model, name):
+    family, settings, _ = UNROTATED[name]
     said = refusal(probe_layouts, build_model(family, **settings))
-    assert f"a model of type '{family}'" in said and says in said
+    assert f"a model of type '{family}'" in said and SAYS.get(name, "") in said
+
+
+def test_a_model_whose_layers_all_leave_out_the_rotation_is_refused(build_model):
+    said = refusal(probe_layouts, build_model("smollm3", no_rope_layers=[0, 0]))
+    assert "type 'smollm3' rotates nothing" in said and "capture: logits" in said
+
+
+def test_the_page_of_models_is_what_the_families_show():
+    assert PAGE.read_text() == page()
 
 
 def test_attention_modules_are_named_by_layer(build_model):

@@ -1,10 +1,11 @@
 """Logits captured at the softmax, against their definitions: products of queries and keys taken by hooks, and the
 biases of ALiBi."""
 
+import families
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from families import UNROTATED
 
 from triaxis.axes import Sums, designs, draw_half, fit_axes, fix_gauge, half_mask
 from triaxis.capture import attending, probe_layouts
@@ -13,29 +14,12 @@ from triaxis.faults import UserError
 from triaxis.softmax import capture_logits
 
 LENGTH = 12
-SIZES = {"vocab_size": 128, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
-SIZES |= {"bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64}
-# Families without a rotation, and two that rotate but refuse capture.
-FAMILIES = {
-    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4},
-    "gpt_bigcode": {"n_embd": 64, "n_layer": 2, "n_head": 4},
-    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 64},
-    "xglm": {"d_model": 64, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64},
-    "bloom": {"n_layer": 2, "n_head": 4},
-    "mpt": {"d_model": 64, "n_heads": 4, "n_layers": 2},
-    "falcon": {},
-    "gptj": {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8},
-}
+FAMILIES = {family: settings for family, settings, _ in UNROTATED.values()}
 
 
 def build(family: str, **settings):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **(SIZES | FAMILIES.get(family, {}) | settings))
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.2 * torch.randn_like(weight)
-    return model
+    """With eager attention, as the pipeline opens a model whose logits it captures."""
+    return families.build(family, "eager", **(FAMILIES.get(family, {}) | settings))
 
 
 def some_tokens(length: int = LENGTH, sequences: int = 3) -> np.ndarray:
@@ -88,7 +72,7 @@ def test_gpt2s_are_products_of_its_queries_and_keys():
 
 def test_a_rope_models_are_those_that_capture_rebuilds():
     """The two routes meet where both can go: the softmax's and the attention function's."""
-    model = build("llama", num_key_value_heads=2, intermediate_size=64)
+    model = build("llama")
     tokens, rebuilt = some_tokens(sequences=1), {}
 
     def attend(call):
@@ -147,7 +131,7 @@ def test_what_cannot_be_captured_is_refused_by_name():
     window = build("gpt_neo", num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]], window_size=8)
     assert "layer 1 of a model of type 'gpt_neo' masks keys" in refusal(window)
     assert captured(window, some_tokens(8))
-    capped = build("gemma2", head_dim=16, num_key_value_heads=2, intermediate_size=64)
+    capped = build("gemma2", head_dim=16)
     assert "type 'gemma2' caps its logits" in refusal(capped)
     sinks = build("gpt_oss", head_dim=16, num_local_experts=2, num_experts_per_tok=1, num_key_value_heads=2)
     assert "type 'gpt_oss' shows 0 softmaxes over its keys for 2 layers" in refusal(sinks)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import SIZES
+from families import SIZES
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from triaxis import tables
