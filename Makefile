@@ -23,7 +23,7 @@ run: .venv/.locked ## install what is needed, run the default configuration, pri
 surgery: run ## the causal test: the model on additive logits (minutes; figures and tables of its own)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- surgery
 
-test: lint ## lint, unit tests, and real pipeline runs end to end
+test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
 	$(BIN)/python -m pytest
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
@@ -55,6 +55,10 @@ clean: ## remove what a run made; sources and the virtual environment stay
 	echo "Installing into .venv with $$found"; \
 	"$$found" -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
+	@touch $@
+
+.venv/.tested: .venv/.locked tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock
 	@touch $@
 
 .venv/.benchmarked: .venv/.locked benchmarks/requirements.lock

@@ -49,6 +49,7 @@ report: "report/workflow.rst"
 rule all:
     default_target: True
     input:
-        "results/report.html",
+        # A workflow that uses this one as a module has a report of its own, with these figures in it.
+        "results/report.html" if Path(workflow.main_snakefile).parent == Path(workflow.current_basedir) else [],
         "results/manifest.json",
         "results/triaxis.duckdb",

@@ -38,8 +38,13 @@ def base_of(wildcards):
     return wildcards.model.removesuffix("-random")
 
 
+def kept_here(path):
+    """A file beside which lies what no rule lists (weights, texts): kept out of a storage backend."""
+    return local(path) if workflow.storage_settings.default_storage_provider else path
+
+
 def record_of(wildcards):
-    return f"resources/models/{base_of(wildcards)}.json"
+    return kept_here(f"resources/models/{base_of(wildcards)}.json")
 
 
 def one_of(models):
@@ -58,17 +63,23 @@ def made_by(model):
     return f"results/{stage}/model={model}/shard-0000.parquet"
 
 
+def storage_options():
+    """What tells a second Snakemake where this one keeps its files, if not here."""
+    provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))
+    return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
+
+
 def local_files(source):
     """The files of a path: source, so that Snakemake sees them change; none for other sources."""
     if not source.startswith("path:"):
         return []
     path = source.removeprefix("path:")
     found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
-    return sorted(file for file in found if Path(file).is_file())
+    return [local(file) for file in sorted(found) if Path(file).is_file()]
 
 
 def lock_file(source):
-    return [config["lock"]] if config["lock"] and source.startswith("hub:") else []
+    return [local(config["lock"])] if config["lock"] and source.startswith("hub:") else []
 
 
 def surgery_of(wildcards):

@@ -14,7 +14,10 @@ TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *MECHAN
 
 rule write_manifest:
     input:
-        records=[*expand("resources/models/{base}.json", base=config["models"]), "resources/corpus.json"],
+        records=[
+            kept_here(f"resources/{name}.json")
+            for name in [*(f"models/{base}" for base in config["models"]), "corpus"]
+        ],
         made=[made_by(model) for model in MODELS],
         artefacts=[
             "results/documents.parquet",
@@ -49,7 +52,7 @@ rule render_report:
     input:
         FIGURES,
         TABLES,
-        captions=sorted(map(relpath, glob(f"{workflow.current_basedir}/../report/*.rst"))),
+        captions=[local(relpath(path)) for path in sorted(glob(f"{workflow.current_basedir}/../report/*.rst"))],
     output:
         "results/report.html",
     log:
@@ -66,6 +69,7 @@ rule render_report:
         code=code_hash("scripts/render_report.py"),
         targets=[*FIGURES, *TABLES],
         config=config,
+        storage=storage_options(),
         # Relative, so that a project that moves does not rerun.
         snakefile=relpath(workflow.main_snakefile),
     message:

@@ -3,7 +3,7 @@
 
 rule read_documents:
     input:
-        "resources/corpus.json",
+        kept_here("resources/corpus.json"),
     output:
         "results/documents.parquet",
     log:
@@ -30,7 +30,7 @@ rule read_documents:
 rule tokenize_documents:
     input:
         documents="results/documents.parquet",
-        record="resources/models/{base}.json",
+        record=kept_here("resources/models/{base}.json"),
     output:
         "results/tokens/model={base}/tokens.parquet",
     log:

@@ -6,7 +6,7 @@ rule fetch_model:
         local=lambda wildcards: local_files(config["models"][wildcards.base]["source"]),
         lock=lambda wildcards: lock_file(config["models"][wildcards.base]["source"]),
     output:
-        "resources/models/{base}.json",
+        kept_here("resources/models/{base}.json"),
     log:
         "logs/fetch_model/{base}.log",
     benchmark:
@@ -32,7 +32,7 @@ rule fetch_corpus:
         local=local_files(config["corpus"]["source"]),
         lock=lock_file(config["corpus"]["source"]),
     output:
-        "resources/corpus.json",
+        kept_here("resources/corpus.json"),
     log:
         "logs/fetch_corpus.log",
     benchmark:
@@ -55,8 +55,8 @@ rule fetch_corpus:
 
 rule lock_sources:
     input:
-        expand("resources/models/{base}.json", base=config["models"]),
-        "resources/corpus.json",
+        [kept_here(f"resources/models/{base}.json") for base in config["models"]],
+        kept_here("resources/corpus.json"),
     output:
         "results/sources.lock.json",
     log:

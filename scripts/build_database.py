@@ -1,8 +1,14 @@
 """Build triaxis.duckdb: a view over the Parquet of each stage."""
 
+from contextlib import chdir
+from pathlib import Path
+
 from triaxis import files
 from triaxis.database import build_database
 from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]), files.whole(snakemake.output[0]) as part:
-    build_database(part, snakemake.params.views, snakemake.params.tables)
+    # The views' paths hold in the folder that has results/ in it, wherever that is: a prefix, or a storage backend.
+    target = part.resolve()
+    with chdir(Path(snakemake.output[0]).resolve().parents[1]):
+        build_database(target, snakemake.params.views, snakemake.params.tables)

@@ -17,6 +17,7 @@ with reporting(snakemake.log[0]) as log, TemporaryDirectory() as folder:
     files.write_json(config, snakemake.params.config)
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--configfile", config]
     command += [
+        *snakemake.params.storage,
         "--nolock",
         "--workflow-profile",
         "none",

@@ -12,5 +12,7 @@ with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     records = {Path(path).stem: json.loads(Path(path).read_text()) for path in inputs.records}
     made = dict(zip(params.models, inputs.made, strict=True))
-    content = describe_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts)
+    # Artefacts are named from the folder that has results/ in it.
+    root = Path(snakemake.output[0]).parents[1]
+    content = describe_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts, root)
     files.write_json(snakemake.output[0], content)

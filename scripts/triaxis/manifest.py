@@ -47,11 +47,13 @@ def describe_run(
     records: Mapping[str, Mapping[str, Any]],
     made: Mapping[str, str | Path],
     files: Iterable[str | Path],
+    root: Path,
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
     code: the project's folder. records: of the models and the corpus, as fetched. made: model -> a file that it
-    made in a run, whose metadata say on what. files: every artefact.
+    made in a run, whose metadata say on what. files: every artefact, named
+    from the folder `root`.
     """
     made_on = {}
     for model, path in made.items():
@@ -65,5 +67,5 @@ def describe_run(
             name: {key: record[key] for key in ("source", "revision", "files")} for name, record in records.items()
         },
         "models": made_on,
-        "artefacts": {str(path): artefact(path) for path in sorted(map(str, files))},
+        "artefacts": {str(Path(path).relative_to(root)): artefact(path) for path in sorted(map(str, files))},
     }

@@ -1,0 +1,54 @@
+"""The pipeline inside another one: `module triaxis`, with a configuration and a prefix of its own."""
+
+import json
+
+from pipeline.conftest import PARTS
+
+OUTER = """
+configfile: "outer.yaml"
+
+
+module triaxis:
+    snakefile:
+        "triaxis/Snakefile"
+    config:
+        config["triaxis"]
+    prefix:
+        "measured"
+
+
+use rule * from triaxis as triaxis_*
+
+
+rule collect:
+    default_target: True
+    input:
+        rules.triaxis_all.input,
+        "measured/results/tables/headline.csv",
+    output:
+        "collected.csv",
+    shell:
+        "cp {input[3]} {output}"
+"""
+
+
+def test_another_workflow_uses_this_one(finished, workspace):
+    folder = workspace.folder
+    inner = folder / "triaxis"
+    inner.mkdir()
+    for part in PARTS:
+        (folder / part).rename(inner / part)
+    (folder / "Snakefile").write_text(OUTER)
+    settings = (inner / "config/tiny.yaml").read_text().replace("\n", "\n  ")
+    (folder / "outer.yaml").write_text(f"triaxis:\n  {settings}\n")
+    workspace.configfile = "outer.yaml"
+    run = workspace.run()
+    assert run.status == 0, run.output
+    assert run.rules["collect"] == 1 and run.rules["triaxis_extract_features"] == 4
+    assert "render_report" not in "".join(run.rules)
+    assert not (folder / "results").exists()
+    manifest = json.loads((folder / "measured/results/manifest.json").read_text())
+    digests = {path: entry["sha256"] for path, entry in manifest["artefacts"].items()}
+    assert digests == finished.digests()
+    assert (folder / "collected.csv").read_text() == (finished.folder / "results/tables/headline.csv").read_text()
+    assert workspace.dry("--rerun-triggers", "mtime", "params", "input").nothing
