@@ -11,7 +11,7 @@ from triaxis import features, provenance, rope, sources, tables
 from triaxis.capture import probe_layouts
 from triaxis.extract import extract_features
 from triaxis.faults import reporting
-from triaxis.models import choose_device, load_model
+from triaxis.models import choose_device, describe_device, load_model
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.features
@@ -25,7 +25,7 @@ with reporting(snakemake.log[0]) as log:
     upstream = tables.read_metadata(snakemake.input.sequences)
     upstream["revision"] += "" if params.random_seed is None else f" random weights, seed {params.random_seed}"
     metadata = provenance.describe(params, upstream) | {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": describe_device(device),
         "dtype": options["dtype"],
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import torch
+from accelerate import dispatch_model, infer_auto_device_map
+from accelerate.utils import get_balanced_memory
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -12,8 +14,11 @@ from triaxis.faults import UserError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """auto: CUDA if there is one, else MPS, else the CPU. Raises UserError for a device that is not there."""
+def choose_device(name: str) -> torch.device | None:
+    """auto: CUDA if there is one, else MPS, else the CPU; spread: None, the model's layers over all of them.
+    Raises UserError for a device that is not there."""
+    if name == "spread":
+        return None
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
@@ -23,6 +28,15 @@ def choose_device(name: str) -> torch.device:
             f"features.device '{name}' is not on this machine ({present} {device.type} devices); try 'auto'"
         )
     return device
+
+
+def describe_device(device: torch.device | None) -> str:
+    """The names of the devices that a model on `device` uses, as a file's metadata state them."""
+    if device is None and torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if device is None:
+        return "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def dequantise(gguf: Path, folder: Path) -> None:
@@ -54,15 +68,24 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise UserError(f"no tokenizer can be loaded from {folder}: {error}") from error
 
 
-def load_model(folder: str | Path, dtype: str, device: torch.device, random_seed: int | None = None) -> PreTrainedModel:
+def load_model(
+    folder: str | Path, dtype: str, device: torch.device | None, random_seed: int | None = None
+) -> PreTrainedModel:
     """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights.
+
+    device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate).
 
     Raises UserError if the folder's model needs code of its own, is unknown to transformers, or is not safetensors.
     """
     try:
         if random_seed is None:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True, trust_remote_code=False
+                folder,
+                dtype=DTYPES[dtype],
+                device_map=None if device else "auto",
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
         else:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -70,4 +93,14 @@ def load_model(folder: str | Path, dtype: str, device: torch.device, random_seed
             model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
     except (ValueError, OSError, SafetensorError) as error:
         raise UserError(f"no model can be loaded from {folder}: {error}") from error
+    if device is None:
+        return (model if random_seed is None else spread(model)).eval()
     return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def spread(model: PreTrainedModel) -> PreTrainedModel:
+    """Move a model's layers to the devices that have room for them, no layer to two."""
+    whole_layers = sorted(model._no_split_modules or [])
+    model.tie_weights()
+    room = get_balanced_memory(model, no_split_module_classes=whole_layers)
+    return dispatch_model(model, infer_auto_device_map(model, room, no_split_module_classes=whole_layers))
