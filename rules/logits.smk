@@ -15,8 +15,8 @@ rule dump_logits:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/dump_logits.py"),
         heads=config["logits"]["heads"],
@@ -40,8 +40,8 @@ rule sum_logits:
     threads: 2
     resources:
         # DuckDB gets what Python and one batch of rows leave: 1 GiB.
-        mem_mb=1536,
-        runtime=60,
+        mem_mb=growing(1536),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/sum_logits.py"),
         length=config["sequences"]["length"],
