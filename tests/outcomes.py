@@ -10,8 +10,8 @@ HEAD = "| tried | what happened |\n|---|---|\n"
 def read_rows() -> dict[str, str]:
     """tried -> what happened, as the page says."""
     table = PAGE.read_text().partition(HEAD)[2].partition("\n\n")[0]
-    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines() if line.startswith("|")]
-    return {tried: happened for tried, happened in rows}
+    cells = [line.strip("| ").partition(" | ") for line in table.splitlines() if line.startswith("|")]
+    return {tried: happened for tried, _, happened in cells}
 
 
 def known(tried: str) -> bool:

@@ -319,7 +319,7 @@ def test_auto_takes_the_best_device_there_is(monkeypatch, cuda, mps, expected):
 
 
 def test_layers_that_are_moved_one_by_one_give_the_same_features(llama, folder):
-    """As `spread` places a large model: accelerate wraps every forward and moves what it is given. Here all to the CPU."""
+    """As `spread` places a large model: accelerate wraps each forward and moves what it is given. Here to the CPU."""
     plain, *_ = extracted(llama)
     places = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
     places |= {f"model.layers.{layer}": "cpu" for layer in range(3)}
