@@ -11,10 +11,10 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run surgery test lint bench models clean
+.PHONY: help run surgery test test-cluster reliability lint bench models clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 run: .venv/.locked ## install what is needed, run the default configuration, print the headline table
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -25,6 +25,12 @@ surgery: run ## the causal test: the model on additive logits (minutes; figures 
 
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
 	$(BIN)/python -m pytest
+
+test-cluster: .venv/.locked ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
+	$(BIN)/python -m pytest -rs -m cluster tests/cluster
+
+reliability: .venv/.locked ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
+	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/ruff check .

@@ -1,15 +1,21 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
+import gc
 import math
 import re
+import subprocess
 import sys
 from copy import deepcopy
 from glob import glob
 from os.path import relpath
 from pathlib import Path
+from shutil import which
 
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+# A graph of many thousand jobs is all live objects: looking for garbage in it at the default rate costs a sixth of a dry run.
+gc.set_threshold(200_000, 20, 20)
 
 sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
 from triaxis.faults import UserError
@@ -53,3 +59,32 @@ rule all:
         "results/report.html" if Path(workflow.main_snakefile).parent == Path(workflow.current_basedir) else [],
         "results/manifest.json",
         "results/triaxis.duckdb",
+
+
+# What a cluster's login node does itself: what needs the network, and seconds of one core.
+localrules:
+    all,
+    surgery,
+    fetch_model,
+    fetch_corpus,
+    lock_sources,
+    read_documents,
+    sample_sequences,
+    tabulate_surgery,
+    build_database,
+    render_report,
+    plot_heads,
+    plot_axes,
+    plot_matrices,
+    plot_distance,
+    plot_additive,
+    plot_pairs,
+    plot_contributions,
+    plot_dummies,
+    plot_surface,
+    plot_surgery,
+    plot_steps,
+
+
+onstart:
+    check_partitions(workflow.dag.needrun_jobs())

@@ -86,3 +86,23 @@ def surgery_of(wildcards):
     """A control is operated as a whole only: its parts say nothing."""
     whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
     return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
+
+
+def growing(amount):
+    """A resource that grows with each attempt, for executors that retry: a cluster kills what asked for too little."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def check_partitions(jobs):
+    """End with one line if a job is for a SLURM partition that is not there: sbatch would say so job by job."""
+    wanted = {job.resources.slurm_partition: job.rule.name for job in jobs if job.resources.get("slurm_partition")}
+    if not wanted or not which("sinfo"):
+        return
+    answer = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True)
+    for partition, name in wanted.items():
+        if answer.returncode == 0 and partition not in answer.stdout.split():
+            found = ", ".join(sorted(set(answer.stdout.split())))
+            sys.exit(
+                f"ERROR: slurm_partition '{partition}', asked for by {name}, is not on this cluster, which has {found}; "
+                "set it in profiles/slurm/profile.yaml"
+            )

@@ -16,8 +16,8 @@ rule extract_features:
         "../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/extract_features.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],

@@ -15,8 +15,8 @@ rule fit_axes:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_hash("scripts/fit_axes.py"),
         length=config["sequences"]["length"],

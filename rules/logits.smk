@@ -18,8 +18,8 @@ rule dump_logits:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/dump_logits.py"),
         heads=config["logits"]["heads"],
@@ -46,8 +46,8 @@ rule capture_logits:
         "../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/capture_logits.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
@@ -76,8 +76,8 @@ if KEEP == "all":
         threads: 2
         resources:
             # DuckDB gets what Python and one batch of rows leave: 1 GiB.
-            mem_mb=1536,
-            runtime=60,
+            mem_mb=growing(1536),
+            runtime=growing(60),
         params:
             code=code_hash("scripts/sum_logits.py"),
             length=config["sequences"]["length"],
@@ -105,8 +105,8 @@ else:
             "../envs/gpu.yaml"
         threads: 2
         resources:
-            mem_mb=lambda wildcards, attempt: 4000 * attempt,
-            runtime=lambda wildcards, attempt: 60 * attempt,
+            mem_mb=growing(4000),
+            runtime=growing(60),
         params:
             code=code_hash("scripts/sum_features.py"),
             device=RUN["device"],
@@ -134,8 +134,8 @@ else:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            mem_mb=lambda wildcards, attempt: 8000 * attempt,
-            runtime=lambda wildcards, attempt: 60 * attempt,
+            mem_mb=growing(8000),
+            runtime=growing(60),
         params:
             code=code_hash("scripts/sum_captured.py"),
             random_seed=lambda wildcards: MODELS[wildcards.model],

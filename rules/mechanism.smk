@@ -20,8 +20,8 @@ rule probe_distance:
     # Many small matrix products: two jobs side by side are faster than one on two threads.
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/probe_distance.py"),
         grid={name: config["mechanism"][name] for name in ("queries", "keys", "distances")},
@@ -46,8 +46,8 @@ rule measure_pattern:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/measure_pattern.py"),
     message:
@@ -74,8 +74,8 @@ rule solve_expressivity:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         code=code_hash("scripts/solve_expressivity.py"),
         models=ROTARY_BASES,
@@ -107,8 +107,8 @@ rule tabulate_mechanism:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_hash("scripts/tabulate_mechanism.py"),
         models=ROTARY,

@@ -36,8 +36,8 @@ rule write_manifest:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         code=code_hash("scripts/write_manifest.py"),
         models=list(MODELS),

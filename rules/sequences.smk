@@ -41,8 +41,8 @@ rule tokenize_documents:
         "../envs/gpu.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=code_hash("scripts/tokenize_documents.py"),
     message:

@@ -24,8 +24,8 @@ rule calibrate_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         **RUN,
         code=code_hash("scripts/calibrate_surgery.py"),
@@ -56,8 +56,8 @@ rule run_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         **RUN,
         code=code_hash("scripts/run_surgery.py"),

@@ -40,8 +40,8 @@ rule tabulate_fits:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_hash("scripts/tabulate_fits.py"),
         models=list(MODELS),

@@ -16,7 +16,7 @@ with reporting(snakemake.log[0]):
     model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
     upstream = tables.read_metadata(snakemake.input.sequences)
     upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | describe_run(model, options["dtype"])
+    metadata = provenance.describe(params, upstream) | describe_run(options)
     layers = None if options["layers"] == "all" else options["layers"]
     heads = None if params.heads == "all" else params.heads
     with writer(snakemake.output[0], metadata) as parquet:

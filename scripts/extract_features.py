@@ -15,7 +15,7 @@ with reporting(snakemake.log[0]) as log:
     model = open_model(snakemake.input.record, options, params.random_seed)
     upstream = tables.read_metadata(snakemake.input.sequences)
     upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | describe_run(model, options["dtype"])
+    metadata = provenance.describe(params, upstream) | describe_run(options)
     layouts = probe_layouts(model)
     with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as parquet:
         rotaries, errors = extract_features(

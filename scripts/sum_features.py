@@ -11,7 +11,8 @@ from triaxis.models import choose_device
 with reporting(snakemake.log[0]), torch.inference_mode():
     params = snakemake.params
     torch.set_num_threads(snakemake.threads)
-    device = choose_device(params.device)
+    # Sums need one device only: any will do for a model that is spread over several.
+    device = choose_device(params.device if params.device != "spread" else "auto") or torch.device("cpu")
     rows = sum_features(
         read_features(snakemake.input.features),
         rope.from_table(tables.read_parquet(snakemake.input.rope)),

@@ -307,7 +307,8 @@ def attending(
     def function(own, module, query, key, value, mask, scaling, **options):  # type: ignore[no-untyped-def]
         if recorder.active:
             return recorder.take(query, key, value, scaling)
-        cos, sin = rotation.pop(module)
+        # A model on several devices makes one table on one of them.
+        cos, sin = (table.to(query.device) for table in rotation.pop(module))
 
         def finish(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor | None]:
             return own(module, query, key, value, mask, scaling=scaling, **options)

@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import torch
 import transformers
+from accelerate import dispatch_model, infer_auto_device_map
+from accelerate.utils import get_balanced_memory
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -25,8 +27,11 @@ from triaxis.faults import UserError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """auto: CUDA if there is one, else MPS, else the CPU. Raises UserError for a device that is not there."""
+def choose_device(name: str) -> torch.device | None:
+    """auto: CUDA if there is one, else MPS, else the CPU; spread: None, the model's layers over all of them.
+    Raises UserError for a device that is not there."""
+    if name == "spread":
+        return None
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
@@ -36,6 +41,15 @@ def choose_device(name: str) -> torch.device:
             f"features.device '{name}' is not on this machine ({present} {device.type} devices); try 'auto'"
         )
     return device
+
+
+def describe_device(device: torch.device | None) -> str:
+    """The names of the devices that a model on `device` uses, as a file's metadata state them."""
+    if device is None and torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if device is None:
+        return "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def dequantise(gguf: Path, folder: Path) -> None:
@@ -67,8 +81,12 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise UserError(f"no tokenizer can be loaded from {folder}: {error}") from error
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that weights may fill: free on the GPU, or available to this process, its control group counted."""
+def free_memory(device: torch.device | None) -> int:
+    """Bytes that weights may fill: free on the GPU, or available to this process, its control group counted; for
+    None, on all GPUs and the CPU together."""
+    if device is None:
+        gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+        return sum(map(free_memory, [*gpus, torch.device("cpu")]))
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     available = psutil.virtual_memory().available
@@ -80,7 +98,7 @@ def free_memory(device: torch.device) -> int:
         return available
 
 
-def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.device) -> None:
+def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.device | None) -> None:
     """Raise UserError, before anything is loaded, if the weights of such a model do not fit on the device."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
@@ -88,30 +106,40 @@ def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.d
     if need > (free := free_memory(device)):
         raise UserError(
             f"a model of type '{config.model_type}' needs {need / 2**30:.1f} GiB for its weights in "
-            f"{str(dtype).removeprefix('torch.')}, and {device} has {free / 2**30:.1f} GiB free: take a machine with "
-            "more, or features.dtype bfloat16"
+            f"{str(dtype).removeprefix('torch.')}, and {device or 'the sum of all devices'} has {free / 2**30:.1f} GiB "
+            "free: take a machine with more, features.device spread, or features.dtype bfloat16"
         )
 
 
 def load_model(
-    folder: str | Path, dtype: str, device: torch.device, random_seed: int | None = None, attention: str | None = None
+    folder: str | Path,
+    dtype: str,
+    device: torch.device | None,
+    random_seed: int | None = None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights.
 
-    attention: the implementation that transformers is to use, None for its own choice. Raises UserError if the
-    folder's model needs code of its own, is unknown to transformers, is not safetensors, or is larger than memory.
+    device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate). attention:
+    the implementation that transformers is to use, None for its own choice. Raises UserError if the folder's model
+    needs code of its own, is unknown to transformers, is not safetensors, or is larger than memory.
     """
     options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
-            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+            place = None if device else "auto"
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, device_map=place, local_files_only=True, use_safetensors=True, **options
+            )
         else:
             torch.manual_seed(random_seed)
             model = AutoModelForCausalLM.from_config(config, **options)
     except (ValueError, OSError, SafetensorError) as error:
         raise UserError(f"no model can be loaded from {folder}: {error}") from error
+    if device is None:
+        return (model if random_seed is None else spread(model)).eval()
     return model.to(device).eval()  # type: ignore[arg-type]
 
 
@@ -132,12 +160,19 @@ def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:
     return upstream["revision"] + ("" if random_seed is None else f" random weights, seed {random_seed}")
 
 
-def describe_run(model: PreTrainedModel, dtype: str) -> dict[str, str]:
-    """What the metadata of a file that a model made say of its run."""
-    device = model.device
+def describe_run(options: Mapping[str, Any]) -> dict[str, str]:
+    """What the metadata of a file that a model made say of its run; options: as for `open_model`."""
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "dtype": dtype,
+        "device": describe_device(choose_device(options["device"])),
+        "dtype": options["dtype"],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def spread(model: PreTrainedModel) -> PreTrainedModel:
+    """Move a model's layers to the devices that have room for them, no layer to two."""
+    whole_layers = sorted(model._no_split_modules or [])
+    model.tie_weights()
+    room = get_balanced_memory(model, no_split_module_classes=whole_layers)
+    return dispatch_model(model, infer_auto_device_map(model, room, no_split_module_classes=whole_layers))

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,28 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
+@cache
+def _imported(file: Path) -> list[Path]:
+    """The triaxis modules that one file imports itself. Kept: every rule asks, and parsing is what costs."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "triaxis":
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names if alias.name.split(".")[0] == "triaxis"]
+    names += ["triaxis.__init__"] if names else []  # runs first, whatever is imported
+    modules = [SCRIPTS / f"{name.replace('.', '/')}.py" for name in names]
+    return [module for module in modules if module.exists()]
+
+
 def sources(script: Path) -> list[Path]:
     """A script and the triaxis modules that it imports, directly or through one another, sorted."""
     seen, todo = set(), [script]
     while todo:
         file = todo.pop()
-        if file in seen:
-            continue
-        seen.add(file)
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "triaxis":
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names if alias.name.split(".")[0] == "triaxis"]
-            else:
-                continue
-            names += ["triaxis.__init__"] if names else []  # runs first, whatever is imported
-            modules = [SCRIPTS / f"{name.replace('.', '/')}.py" for name in names if name]
-            todo += [module for module in modules if module.exists()]
+        if file not in seen:
+            seen.add(file)
+            todo += _imported(file)
     return sorted(seen)
 
 

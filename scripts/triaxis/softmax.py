@@ -57,7 +57,7 @@ def capture_logits(
     if beyond := [layer for layer in layers or [] if layer >= depth]:
         raise UserError(f"features.layers {beyond} are out of range: the model has layers 0 to {depth - 1}")
     length = tokens.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=model.device).tril()
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
     progress = tqdm(total=len(tokens) * depth, unit="layer", desc="capture", mininterval=5)
     for start in range(0, len(tokens), batch):
         ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
@@ -68,7 +68,7 @@ def capture_logits(
             if scores.shape[-2:] != (length, length):
                 return
             matrices = scores.view(len(ids), -1, length, length)
-            seen = matrices[:, :, causal]
+            seen = matrices[:, :, causal.to(scores.device)]
             # A mask is -inf or close to the least number there is; no logit comes near it.
             if (seen <= torch.finfo(scores.dtype).min / 2).any():
                 raise UserError(

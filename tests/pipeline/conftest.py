@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from outcomes import Outcomes
 from pipeline import tiny
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -99,6 +101,10 @@ class Workspace:
         process.wait()
         shutil.rmtree(self.folder / ".snakemake" / "locks", ignore_errors=True)
 
+    def last_log(self) -> str:
+        """Snakemake's own log of the run that started last."""
+        return max((self.folder / ".snakemake" / "log").iterdir()).read_text()
+
     def dry(self, *arguments: str) -> Run:
         return self.run("--dry-run", *arguments)
 
@@ -142,3 +148,12 @@ def copy_of_finished(finished: Workspace, tmp_path: Path) -> Workspace:
     copy = Workspace.__new__(Workspace)
     copy.folder, copy.configfile, copy.environment = tmp_path, finished.configfile, finished.environment
     return copy
+
+
+@pytest.fixture(scope="session")
+def outcomes() -> Iterator[Outcomes]:
+    """Holds docs/reliability.md to what a test saw, or, in `make reliability`, writes it there."""
+    collected = Outcomes(write="WRITE_RELIABILITY" in os.environ)
+    yield collected
+    if collected.write:
+        collected.save()

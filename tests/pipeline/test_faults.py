@@ -1,28 +1,17 @@
-"""Killed at any moment, a rerun finishes with the same digests; what is damaged is named."""
+"""What is damaged, full, read-only or shared is named, or comes out right; kills have a file of their own."""
 
-import random
+import os
+import shutil
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from pipeline.conftest import Workspace
 from triaxis.sources import sha256_file
-
-
-def test_a_killed_run_finishes_later_with_the_digests_of_an_undisturbed_one(finished, workspace):
-    """A run in another folder, killed three times: also what shows that two runs give the same bytes."""
-    moments = random.Random(0)
-    for _ in range(3):
-        process = workspace.start()
-        time.sleep(moments.uniform(4, 14))
-        if process.poll() is None:
-            workspace.kill(process)
-        for path in workspace.folder.glob("results/**/*.parquet"):
-            # Whatever has its final name is whole: the magic number closes a Parquet file.
-            assert path.read_bytes()[-4:] == b"PAR1", path
-    run = workspace.run()
-    assert run.status == 0, run.output
-    assert workspace.digests() == finished.digests()
-    assert not list(workspace.folder.rglob("*.part"))
 
 
 def test_a_deleted_file_is_made_again_alike(copy_of_finished):
@@ -38,13 +27,14 @@ def test_a_deleted_file_is_made_again_alike(copy_of_finished):
     ("stage", "rule"),
     [("features", "dump_logits"), ("logits", "sum_logits"), ("sums", "fit_axes"), ("sequences", "extract_features")],
 )
-def test_a_truncated_file_is_named_with_the_remedy(copy_of_finished, stage, rule):
+def test_a_truncated_file_is_named_with_the_remedy(copy_of_finished, stage, rule, outcomes):
     path = copy_of_finished.folder / "results" / stage / "model=tiny" / "shard-0000.parquet"
     path.write_bytes(path.read_bytes()[:-100])
     run = copy_of_finished.run("--forcerun", rule, "--keep-going", "--until", rule)
     assert run.status != 0
     lines = [line for line in run.output.splitlines() if line.startswith("ERROR:")]
     assert any(f"results/{stage}/model=tiny/shard-0000.parquet" in line and "delete it" in line for line in lines)
+    outcomes.record("a Parquet file is cut short", "one line names it and says: delete it and rerun")
 
 
 def test_a_model_file_that_changed_since_it_was_fetched_is_named_with_the_remedy(copy_of_finished):
@@ -64,3 +54,100 @@ def test_weights_that_are_damaged_are_named(copy_of_finished):
     lines = [line for line in run.output.splitlines() if line.startswith("ERROR:")]
     assert len(lines) == 1
     assert "no model can be loaded from tiny-model" in lines[0]
+
+
+@contextmanager
+def mounted(*arguments: str | Path) -> Iterator[None]:
+    """A mount for the time of a test; skips where even root may not mount. The last argument is where."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", arguments[-1]], check=True)
+
+
+def assert_whole(workspace: Workspace, finished: Workspace, *stages: str) -> None:
+    """Every file of these stages has the digest that an undisturbed run gave it, and no part of one is left."""
+    for path, sha256 in finished.digests().items():
+        if path.split("/")[1] in stages:
+            assert sha256_file(workspace.folder / path) == sha256, path
+    assert not list(workspace.folder.rglob("*.part"))
+
+
+def errors(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("ERROR:")]
+
+
+def test_a_full_disk_is_named_and_costs_only_what_was_being_written(workspace, finished, outcomes):
+    results = workspace.folder / "results"
+    results.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=400k", "tmpfs", results):
+        run = workspace.run("--keep-going", "--until", "sum_logits")
+        assert run.status != 0
+        assert any("No space left on device" in line and "free some" in line for line in errors(run.output)), run.output
+        assert not list(results.rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=100m", results], check=True)
+        again = workspace.run("--until", "sum_logits")
+        assert again.status == 0, again.output
+        assert again.rules.keys() < run.rules.keys(), "what was whole is kept"
+        assert_whole(workspace, finished, "features", "rope", "logits", "sums")
+    outcomes.record("the disk of `results/` is full", "one line names the file; with space again, equal digests")
+
+
+def test_results_that_are_read_only_are_named_and_stay_as_they_were(copy_of_finished, finished, outcomes):
+    results = copy_of_finished.folder / "results"
+    with mounted("--bind", results, results):
+        subprocess.run(["mount", "-o", "remount,bind,ro", results], check=True)
+        run = copy_of_finished.run("--forcerun", "fit_axes", "--until", "fit_axes")
+        assert run.status != 0
+        assert "Read-only file system" in run.output, run.output
+    assert copy_of_finished.dry().nothing
+    assert_whole(copy_of_finished, finished, "sums", "fits", "components", "tables")
+    outcomes.record("`results/` is read-only", "Snakemake names the file that it cannot write; nothing is lost")
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400 * 365], ids=["a day ahead", "a year back"])
+def test_a_clock_that_jumps_changes_nothing(copy_of_finished, finished, outcomes, jump):
+    """The clock was wrong while half of the files were written; what is made after them is made as ever."""
+    wrong = time.time() + jump
+    for stage in ("sequences", "features", "rope", "sums"):
+        for path in copy_of_finished.folder.glob(f"results/{stage}/**/*.parquet"):
+            os.utime(path, (wrong, wrong))
+    shutil.rmtree(copy_of_finished.folder / "results" / "logits")
+    assert not {"sample_sequences", "extract_features"} & set(copy_of_finished.dry().rules)
+    run = copy_of_finished.run("--until", "dump_logits")
+    assert run.status == 0, run.output
+    assert set(run.rules) == {"dump_logits"}
+    assert_whole(copy_of_finished, finished, "logits", "sums")
+    assert copy_of_finished.dry().nothing
+    outcomes.record("the clock jumps (time stamps a day ahead, a year back)", "equal digests; nothing is made twice")
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(copy_of_finished, finished, outcomes):
+    shutil.rmtree(copy_of_finished.folder / "results" / "patterns")
+    first = copy_of_finished.start()
+    deadline = time.monotonic() + 60
+    while not list((copy_of_finished.folder / ".snakemake" / "locks").glob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    second = copy_of_finished.run("--forcerun", "fit_axes")
+    assert second.status != 0
+    assert "Directory cannot be locked" in second.output
+    assert first.wait() == 0
+    assert_whole(copy_of_finished, finished, "patterns", "related", "tables")
+    outcomes.record("a second run starts in the same folder", "it is refused in one line; the first one finishes")
+
+
+def test_two_runs_that_ignore_the_lock_write_no_wrong_file(copy_of_finished, finished, outcomes):
+    for stage in ("sums", "fits", "components"):
+        shutil.rmtree(copy_of_finished.folder / "results" / stage)
+    both = [copy_of_finished.start("--nolock") for _ in range(2)]
+    for run in both:
+        run.wait()
+    run = copy_of_finished.run()
+    assert run.status == 0, run.output
+    assert_whole(copy_of_finished, finished, "sums", "fits", "components", "tables")
+    outcomes.record("two runs at once with `--nolock`", "a rerun gives equal digests, whatever either came to")

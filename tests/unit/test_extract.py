@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import accelerate
 import gguf
 import numpy as np
 import psutil
@@ -15,7 +16,14 @@ from triaxis import extract
 from triaxis.capture import probe_layouts
 from triaxis.extract import extract_features
 from triaxis.faults import UserError
-from triaxis.models import choose_device, dequantise, free_memory, load_model, load_tokenizer
+from triaxis.models import (
+    choose_device,
+    dequantise,
+    describe_device,
+    free_memory,
+    load_model,
+    load_tokenizer,
+)
 from triaxis.rope import Rotary
 
 CPU = torch.device("cpu")
@@ -337,3 +345,34 @@ def test_auto_takes_the_best_device_there_is(monkeypatch, cuda, mps, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device("auto") == torch.device(expected)
+
+
+def test_layers_that_are_moved_one_by_one_give_the_same_features(llama, folder):
+    """As `spread` places a large model: accelerate wraps each forward and moves what it is given. Here to the CPU."""
+    plain, *_ = extracted(llama)
+    places = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
+    places |= {f"model.layers.{layer}": "cpu" for layer in range(3)}
+    placed = accelerate.dispatch_model(load_model(folder, "float32", CPU), places, force_hooks=True)
+    assert hasattr(placed.model.layers[0].self_attn, "_hf_hook")
+    moved, *_ = extracted(placed)
+    assert moved.keys() == plain.keys()
+    for key, features in plain.items():
+        np.testing.assert_array_equal(moved[key].query, features.query)
+        np.testing.assert_array_equal(moved[key].key, features.key)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_spread_loads_what_one_device_would(folder, seed):
+    model = load_model(folder, "float32", choose_device("spread"), seed)
+    assert not model.training
+    assert torch.equal(weights(model).cpu(), weights(load_model(folder, "float32", CPU, seed)))
+    extracted(model)
+
+
+def test_every_device_of_a_model_is_named(monkeypatch):
+    assert describe_device(CPU) == describe_device(None) == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {getattr(device, 'index', device) or 0}")
+    assert describe_device(torch.device("cuda")) == "GPU 0"
+    assert describe_device(None) == "GPU 0, GPU 1"

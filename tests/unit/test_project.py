@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from outcomes import known, read_rows
 from triaxis import tables
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -115,3 +116,28 @@ def test_the_page_of_files_names_every_column(stage):
 
 def test_the_page_of_files_names_every_column_of_the_features():
     assert set(tables.features_schema(4).names) <= documented("features")
+
+
+def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_other():
+    profile = yaml.safe_load((PROJECT / "profiles/slurm/profile.yaml").read_text())
+    runs = {
+        path.stem
+        for path in (PROJECT / "scripts").glob("*.py")
+        if re.search(r"choose_device\(|open_model\(", path.read_text())
+    }
+    assert {rule for rule, resources in profile["set-resources"].items() if resources.get("gpu")} == runs
+
+
+def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
+    """A job that SLURM killed for its memory or time would only be killed again."""
+    text = (PROJECT / "Snakefile").read_text().partition("localrules:")[2].partition("\n\n")[0]
+    local = set(re.findall(r"\w+", text))
+    for rule, text in rule_texts().items():
+        if rule not in local:
+            assert "mem_mb=growing(" in text and "runtime=growing(" in text, rule
+    assert {rule for rule in rule_texts() if rule.startswith("plot_")} <= local
+
+
+def test_the_page_of_reliability_says_nothing_that_no_test_tries():
+    assert read_rows()
+    assert [tried for tried in read_rows() if not known(tried)] == []

@@ -1,0 +1,158 @@
+"""The tiny pipeline through a real SLURM: what each job asks for, and what a killed job or scheduler costs."""
+
+import random
+import re
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from cluster.conftest import SlurmWorkspace
+from cluster.slurm import Cluster
+from outcomes import Outcomes
+from pipeline import tiny
+from pipeline.conftest import Workspace
+
+pytestmark = pytest.mark.cluster
+# Every rule of `rule all` that a cluster is given; all others run where Snakemake runs.
+RULES = {
+    *("tokenize_documents", "extract_features", "dump_logits", "sum_logits", "fit_axes", "probe_distance"),
+    *("measure_pattern", "solve_expressivity", "tabulate_mechanism", "tabulate_fits", "write_manifest"),
+}
+
+
+def rule_of(comment: str) -> str:
+    """The rule in the comment that the executor gives a job: rule_NAME or rule_NAME_wildcards_VALUES."""
+    return comment.removeprefix("rule_").partition("_wildcards_")[0]
+
+
+class Sniper(threading.Thread):
+    """Cancels one job of each rule, at a seeded moment of its run, while a pipeline goes on."""
+
+    def __init__(self, slurm: Cluster, rules: set[str], seed: int) -> None:
+        super().__init__(daemon=True)
+        self.slurm, self.left, self.moments = slurm, set(rules), random.Random(seed)
+        self.cancelled: list[str] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while self.left and not self.over.wait(0.2):
+            for job, state, comment in self.slurm.queue():
+                rule = rule_of(comment)
+                if state == "R" and rule in self.left:
+                    self.left.remove(rule)
+                    time.sleep(self.moments.uniform(0, 1.5))
+                    self.slurm.cancel(job)
+                    self.cancelled.append(job)
+                    break
+
+
+def until(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came in time"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def story(slurm: Cluster, tmp_path_factory, finished: Workspace) -> dict:
+    """One workspace's whole life: its scheduler is killed while jobs run, and resumed in the order that
+    docs/cluster.md gives; then one job of every rule is cancelled."""
+    folder = tmp_path_factory.mktemp("slurm")
+    tiny.make_model(folder / "tiny-model")
+    tiny.make_corpus(folder / "tiny-corpus")
+    workspace = SlurmWorkspace(folder)
+    workspace.environment |= slurm.environment
+
+    process = workspace.start()
+    until(lambda: any(rule_of(comment) == "extract_features" and state == "R" for _, state, comment in slurm.queue()))
+    process.kill()
+    process.wait()
+    orphans = slurm.queue("--states", "running")
+    run_id = re.search(r"SLURM run ID: (\S+)", workspace.last_log())[1]
+    slurm.cancel("--name", run_id)
+    until(lambda: not slurm.queue())
+    locked = workspace.run()
+    workspace.run("--unlock")
+    before = {job["JobId"] for job in slurm.jobs()}
+
+    sniper = Sniper(slurm, RULES - {"tokenize_documents"}, seed=0)
+    sniper.start()
+    run = workspace.run()
+    sniper.over.set()
+    sniper.join()
+    jobs = [job for job in slurm.jobs() if job["JobId"] not in before]
+    return {"workspace": workspace, "orphans": orphans, "locked": locked, "run": run, "sniper": sniper, "jobs": jobs}
+
+
+def test_a_killed_scheduler_and_cancelled_jobs_leave_the_digests_of_an_undisturbed_local_run(
+    story, finished, outcomes: Outcomes
+):
+    assert story["orphans"]
+    assert story["locked"].status != 0 and "--unlock" in story["locked"].output
+    assert story["run"].status == 0, story["run"].output[-3000:]
+    assert len(story["sniper"].cancelled) == len(RULES) - 1
+    assert story["workspace"].digests() == finished.digests()
+    outcomes.record(
+        "SLURM: Snakemake is killed (SIGKILL) while jobs run",
+        "jobs go on as orphans and the folder stays locked; after scancel, --unlock and a rerun, equal digests",
+    )
+    outcomes.record(
+        "SLURM: a job of every rule that it runs is cancelled (scancel), one after another",
+        "Snakemake submits each again; the run ends by itself with equal digests",
+    )
+
+
+def test_no_finished_job_is_submitted_twice(story):
+    finished = Counter(job["Comment"] for job in story["jobs"] if job["JobState"] == "COMPLETED")
+    assert finished and set(finished.values()) == {1}
+    submitted = Counter(job["Comment"] for job in story["jobs"])
+    cancelled = Counter(job["Comment"] for job in story["jobs"] if job["JobState"] == "CANCELLED")
+    assert submitted == finished + cancelled
+
+
+def test_cheap_rules_stay_local(story):
+    assert {rule_of(job["Comment"]) for job in story["jobs"]} == RULES - {"tokenize_documents"}
+
+
+def test_only_rules_that_run_a_model_get_a_gpu(story):
+    asked = {rule_of(job["Comment"]) for job in story["jobs"] if "gpu" in job.get("TresPerJob", "")}
+    assert asked == {"extract_features"}
+
+
+def test_memory_and_time_grow_with_each_attempt(story):
+    def asked(job: dict[str, str]) -> tuple[float, str]:
+        memory = job["MinMemoryNode"]
+        return float(memory[:-1]) * {"M": 1, "G": 1024}[memory[-1]], job["TimeLimit"]
+
+    for number in story["sniper"].cancelled:
+        first = next(job for job in story["jobs"] if job["JobId"] == number)
+        again = [job for job in story["jobs"] if job["Comment"] == first["Comment"] and job["JobId"] != number]
+        assert len(again) == 1
+        assert asked(again[0])[0] == 2 * asked(first)[0], first["Comment"]
+        assert asked(again[0])[1] > asked(first)[1], first["Comment"]
+
+
+def test_a_partition_that_is_not_there_is_named_in_one_line(slurm, slurm_workspace, outcomes):
+    before = len(slurm.jobs())
+    run = slurm_workspace.run("--default-resources", "slurm_partition=nowhere")
+    assert run.status != 0
+    lines = [line for line in run.output.splitlines() if "nowhere" in line and not line.strip().startswith("Command")]
+    assert len(lines) == 1 and lines[0].startswith("ERROR: slurm_partition 'nowhere'"), run.output[-2000:]
+    assert "which has main" in lines[0]
+    assert len(slurm.jobs()) == before
+    assert not list((slurm_workspace.folder / "results").rglob("*.parquet"))
+    outcomes.record("SLURM: a partition that is not there", "one line names it and those there are; nothing runs")
+
+
+def test_shards_go_out_as_one_array(slurm, slurm_workspace):
+    """As docs/cluster.md says: what comes before first, then all shards at once."""
+    assert slurm_workspace.run("--until", "sample_sequences").status == 0
+    before = {job["JobId"] for job in slurm.jobs()}
+    run = slurm_workspace.run("--until", "extract_features", "--slurm-array-jobs", "extract_features")
+    assert run.status == 0, run.output[-3000:]
+    jobs = [job for job in slurm.jobs() if job["JobId"] not in before]
+    assert len(jobs) == 4
+    assert len({job["ArrayJobId"] for job in jobs}) == 1
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
