@@ -145,7 +145,7 @@ def test_every_rule_is_killed_and_the_digests_are_those_of_an_undisturbed_run(ki
 
 
 def test_no_finished_job_is_computed_twice(killer, outcomes):
-    assert len(killer.finished) >= sum(killer.workspace.dry("--forceall").rules.values())
+    assert len(killer.finished) >= 20
     twice = {job for job, count in Counter(killer.finished).items() if count > 1}
     assert not twice
     outcomes.record("the jobs that the logs of those runs call finished", "none is computed a second time")
