@@ -4,6 +4,8 @@
 wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
+    run="length|length_short",
+    method="[a-z_]+",
     shard="[0-9]+",
 
 
@@ -52,3 +54,26 @@ def surgery_of(wildcards):
     """A control is operated as a whole only: its parts say nothing."""
     whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
     return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
+
+
+def length_of(run, stage, model):
+    """A file a method of one model's run at several lengths."""
+    return expand(f"results/{run}/{stage}/model={model}/{{method}}.parquet", method=config[run]["methods"])
+
+
+def all_lengths(run, stage):
+    """The same of all models as trained; the losses of a control are those of guessing."""
+    return [file for base in config["models"] for file in length_of(run, stage, base)]
+
+
+def compared(run, stage):
+    return expand(f"results/{run}/{stage}/model={{base}}/{stage}.parquet", base=config["models"])
+
+
+def length_options(wildcards):
+    """What one method reads of its section: another method's options, or its being there, change nothing for it."""
+    own = config[wildcards.run]
+    family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
+    stretched = wildcards.method in ("yarn", "linear", "dynamic")
+    others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if stretched else family}
+    return {key: value for key, value in own.items() if key not in others}

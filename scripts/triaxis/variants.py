@@ -63,8 +63,8 @@ class Bands:
         length = call.query.shape[2]
         if min(call.window or length, length) not in self.widths:
             raise UserError(
-                f"layer {call.layer} has a window of {call.window}, but the model's masks see {sorted(self.widths)} keys: "
-                "of the methods of length, this model takes those that keep its own attention (plain, yarn, ...)"
+                f"layer {call.layer} has a window of {call.window}, but the model's masks see {sorted(self.widths)} "
+                "keys: of the methods of length, it takes those that keep its own attention (plain, yarn, ...)"
             )
 
 
