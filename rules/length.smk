@@ -2,6 +2,7 @@
 # `length_short`, in every run, with a training length that is not the model's own.
 
 LENGTH_STAGES = ["losses", "attention", "passkeys", "components", "outputs"]
+LENGTH_VIEWS = ["sequences", *LENGTH_STAGES, "costs", "distances", "clouds"]
 LENGTH_FIGURES = ["loss", "clouds", "outside", "attention", "components", "passkeys"]
 
 

@@ -7,8 +7,11 @@ FIGURES = [
     *expand("results/figures/matrices-{model}.png", model=MODELS),
     *expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"]),
     *expand("results/figures/surface-{model}.png", model=MODELS),
+    *expand("results/figures/length_short-{figure}.svg", figure=LENGTH_FIGURES),
 ]
-TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", "mechanism", "expressivity"])
+TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", "mechanism", "expressivity", "length_short"])
+# In the report, but of no manifest: times are never the same again.
+TIMES = ["results/figures/length_short-costs.svg", "results/tables/length_short_costs.csv"]
 
 
 rule write_manifest:
@@ -21,6 +24,9 @@ rule write_manifest:
             FIGURES,
             TABLES,
             "results/tables/headline.tex",
+            [all_lengths("length_short", stage) for stage in LENGTH_STAGES],
+            [compared("length_short", stage) for stage in ("distances", "clouds")],
+            expand("results/length_short/sequences/model={base}/sequences.parquet", base=config["models"]),
         ],
     output:
         "results/manifest.json",
@@ -48,6 +54,7 @@ rule render_report:
     input:
         FIGURES,
         TABLES,
+        TIMES,
         captions=sorted(map(relpath, glob(f"{workflow.current_basedir}/../report/*.rst"))),
     output:
         "results/report.html",
@@ -63,7 +70,7 @@ rule render_report:
         runtime=10,
     params:
         code=code_hash("scripts/render_report.py"),
-        targets=[*FIGURES, *TABLES],
+        targets=[*FIGURES, *TABLES, *TIMES],
         config=config,
         # Relative, so that a project that moves does not rerun.
         snakefile=relpath(workflow.main_snakefile),

@@ -52,6 +52,7 @@ rule build_database:
         "results/tables/headline.csv",
         "results/tables/mechanism.csv",
         "results/tables/expressivity.csv",
+        "results/tables/length_short.csv",
     output:
         "results/triaxis.duckdb",
     log:
@@ -70,8 +71,11 @@ rule build_database:
             "documents": "results/documents.parquet",
             "tokens": "results/tokens/model=*/*.parquet",
             **{stage: f"results/{stage}/model=*/*.parquet" for stage in STAGES},
+            **{f"length_short_{stage}": f"results/length_short/{stage}/model=*/*.parquet" for stage in LENGTH_VIEWS},
         },
-        tables={name: f"results/tables/{name}.csv" for name in ("headline", "mechanism", "expressivity")},
+        tables={
+            name: f"results/tables/{name}.csv" for name in ("headline", "mechanism", "expressivity", "length_short")
+        },
     message:
         "Building triaxis.duckdb"
     script:

@@ -35,13 +35,13 @@ def shrunk_covariance(points: Array) -> Array:
 @dataclass(frozen=True)
 class Reference:
     """mean (heads, 1, d), whitener (heads, d, d); plane (heads, d, 2): the two directions of largest variance;
-    threshold (heads,): the Mahalanobis distance that 1 % of held-out points exceed; held (heads, n, d), whitened."""
+    threshold (heads,): the Mahalanobis distance that 1 % of held-out points exceed; fitted (heads, n, d), whitened."""
 
     mean: Array
     whitener: Array
     plane: Array
     threshold: Array
-    held: Array
+    fitted: Array
 
     def whiten(self, points: Array) -> Array:
         """points (heads, n, d) -> the same, in units of the reference's spread in each direction."""
@@ -65,23 +65,23 @@ def fit_reference(fitted: Array, held: Array) -> Reference:
     largest = np.take_along_axis(plane, np.abs(plane).argmax(1)[:, None], axis=1)
     plane = plane * np.where(largest < 0, -1, 1)
     whitener = vectors / np.sqrt(values)[:, None]
-    whitened = (held - mean) @ whitener
-    threshold = np.quantile(np.linalg.norm(whitened, axis=-1), INSIDE, axis=1)
-    return Reference(mean, whitener, plane, threshold, whitened)
+    threshold = np.quantile(np.linalg.norm((held - mean) @ whitener, axis=-1), INSIDE, axis=1)
+    return Reference(mean, whitener, plane, threshold, (fitted - mean) @ whitener)
 
 
 def measure(reference: Reference, points: Array) -> dict[str, Array]:
     """points (heads, n, d) against the reference; arrays (heads,).
 
     median, q90, q99: quantiles of their Mahalanobis distance. outside: the share farther than the reference's 99 %.
-    energy: the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| of whitened points and held-out reference points
-    (Szekely & Rizzo 2013), pairs of a point with itself left out, so that 0 is expected of the same distribution.
+    energy: the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| of whitened points and those that the reference was
+    fitted to (Szekely & Rizzo 2013), pairs of a point with itself left out, so that 0 is expected of the same
+    distribution, but for what whitening takes from the few points that it was fitted to.
     """
     whitened = reference.whiten(points)
     distance = np.linalg.norm(whitened, axis=-1)
     median, q90, q99 = np.quantile(distance, (0.5, 0.9, 0.99), axis=1)
     outside = (distance > reference.threshold[:, None]).mean(1)
-    energy = np.array([energy_distance(one, other) for one, other in zip(whitened, reference.held, strict=True)])
+    energy = np.array([energy_distance(one, other) for one, other in zip(whitened, reference.fitted, strict=True)])
     return {"median": median, "q90": q90, "q99": q99, "outside": outside, "energy": energy}
 
 

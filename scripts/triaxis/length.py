@@ -169,8 +169,9 @@ class Runner:
             return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
 
     def refresh(self) -> None:
-        """Let RoPE tables that grew with a longer text start afresh: dynamic ones never shrink by themselves."""
-        self.model.base_model(input_ids=torch.ones(1, 2, dtype=torch.long, device=self.model.device), use_cache=False)
+        """Let RoPE tables that grew with a longer text start afresh: dynamic ones never shrink by themselves. It also
+        brings all weights into memory, head included, so that none counts as what a length takes."""
+        self.model(input_ids=torch.ones(1, 2, dtype=torch.long, device=self.model.device), use_cache=False)
 
     def logits(self, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(first position, logits (batch, positions, vocabulary)) by the model's own head, some positions at a time:

@@ -99,7 +99,7 @@ def plot_clouds(
     names = "; ".join(f"{model}, {own.name}" for model, own in clouds.items())
     figure.suptitle(f"{names}: grey, outputs within the training length", fontsize=8)
     figure.supxlabel("first principal component", fontsize=8)
-    figure.supylabel("second", fontsize=8)
+    figure.supylabel("second principal component", fontsize=8)
     return figure
 
 
@@ -232,7 +232,7 @@ def plot_costs(rows: Sequence[Mapping[str, str]], methods: Sequence[str]) -> Fig
             for panel, name in ((time, "seconds"), (memory, "memory_mb")):
                 values = [float(row[name] or "nan") for row in own]
                 panel.plot(length, values, marker=mark, color=colour, markersize=3.5, label=method)
-        for panel, label in ((time, "seconds"), (memory, "peak memory above the start (MiB)")):
+        for panel, label in ((time, "seconds"), (memory, "peak memory (MiB)")):
             panel.set(xlabel="length (tokens)", ylabel=label, title=model)
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
