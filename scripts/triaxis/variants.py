@@ -82,11 +82,11 @@ def plain(call: Call, watch: Watch | None = None) -> tuple[Tensor, Tensor | None
 
 
 def lm_infinite(
-    call: Call, watch: Watch | None = None, *, n_global: int, n_local: int, limit: int | None = None, chunk: int = 512
+    call: Call, watch: Watch | None = None, *, n_global: int, n_local: int, limit: int | None = None, chunk: int = 128
 ) -> tuple[Tensor, None]:
     """LM-Infinite: key j is visible to query i if 0 <= i - j < n_local, at its distance, or if j < n_global, at
     distance `limit` (None: n_local). A layer with a window sees of these what its window holds. chunk: queries taken
-    at once, which changes no result. Output (batch, length, heads, value_dim)."""
+    at once, which changes no result; more of them leave the cache. Output (batch, length, heads, value_dim)."""
     limit = n_local if limit is None else limit
     attention = _Chunked(call, n_local, limit, watch)
     for start in range(0, attention.length, chunk):
