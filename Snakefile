@@ -44,6 +44,7 @@ include: "rules/logits.smk"
 include: "rules/fits.smk"
 include: "rules/mechanism.smk"
 include: "rules/surgery.smk"
+include: "rules/length.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
@@ -65,12 +66,16 @@ rule all:
 localrules:
     all,
     surgery,
+    length,
     fetch_model,
     fetch_corpus,
     lock_sources,
     read_documents,
     sample_sequences,
+    join_documents,
     tabulate_surgery,
+    tabulate_length,
+    tabulate_costs,
     build_database,
     render_report,
     plot_heads,
@@ -84,6 +89,8 @@ localrules:
     plot_surface,
     plot_surgery,
     plot_steps,
+    plot_length,
+    plot_costs,
 
 
 onstart:

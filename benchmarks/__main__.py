@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
-from benchmarks import extraction, fitting, keeping, logits, mechanism, summing  # noqa: E402
+from benchmarks import extraction, fitting, keeping, length, logits, mechanism, summing  # noqa: E402
 
 HEADER = """# Benchmarks
 
@@ -36,7 +36,7 @@ def machine() -> str:
 
 def main() -> None:
     rows: list[tuple[str, str, str]] = []
-    for benchmark in (extraction, logits, summing, keeping, fitting, mechanism):
+    for benchmark in (extraction, logits, summing, keeping, fitting, mechanism, length):
         print(f"{benchmark.__name__} ...", flush=True)
         rows += benchmark.measure()
         for row in rows[-3:]:

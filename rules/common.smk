@@ -4,6 +4,8 @@
 wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
+    run="length|length_short",
+    method="[a-z_]+",
     shard="[0-9]+",
 
 
@@ -106,3 +108,33 @@ def check_partitions(jobs):
                 f"ERROR: slurm_partition '{partition}', asked for by {name}, is not on this cluster, which has {found}; "
                 "set it in profiles/slurm/profile.yaml"
             )
+
+
+def length_of(run, stage, model):
+    """A file a method of one model's run at several lengths."""
+    return expand(f"results/{run}/{stage}/model={model}/{{method}}.parquet", method=config[run]["methods"])
+
+
+def all_lengths(run, stage):
+    """The same of all models as trained; the losses of a control are those of guessing."""
+    return [file for base in ROTARY_BASES for file in length_of(run, stage, base)]
+
+
+def compared(run, stage):
+    return expand(f"results/{run}/{stage}/model={{base}}/{stage}.parquet", base=ROTARY_BASES)
+
+
+def length_files(run):
+    """Every file of a run at several lengths that triaxis.duckdb shows."""
+    files = expand(f"results/{run}/sequences/model={{base}}/sequences.parquet", base=ROTARY_BASES)
+    files += [file for stage in [*LENGTH_STAGES, "costs"] for file in all_lengths(run, stage)]
+    return files + [file for stage in ("distances", "clouds") for file in compared(run, stage)]
+
+
+def length_options(wildcards):
+    """What one method reads of its section: another method's options, or its being there, change nothing for it."""
+    own = config[wildcards.run]
+    family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
+    stretched = wildcards.method in ("yarn", "linear", "dynamic")
+    others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if stretched else family}
+    return {key: value for key, value in own.items() if key not in others}

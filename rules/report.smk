@@ -9,7 +9,10 @@ FIGURES = [
 if ROTARY:
     FIGURES += expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"])
     FIGURES += expand("results/figures/surface-{model}.png", model=ROTARY)
-TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *MECHANISM_TABLES])
+    FIGURES += expand("results/figures/length_short-{figure}.svg", figure=LENGTH_FIGURES)
+TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *ROTARY_TABLES])
+# In the report, but of no manifest: times are never the same again.
+TIMES = ["results/figures/length_short-costs.svg", "results/tables/length_short_costs.csv"] if ROTARY else []
 
 
 rule write_manifest:
@@ -25,6 +28,9 @@ rule write_manifest:
             FIGURES,
             TABLES,
             "results/tables/headline.tex",
+            [all_lengths("length_short", stage) for stage in LENGTH_STAGES],
+            [compared("length_short", stage) for stage in ("distances", "clouds")],
+            expand("results/length_short/sequences/model={base}/sequences.parquet", base=config["models"]),
         ],
     output:
         "results/manifest.json",
@@ -52,6 +58,7 @@ rule render_report:
     input:
         FIGURES,
         TABLES,
+        TIMES,
         captions=[local(relpath(path)) for path in sorted(glob(f"{workflow.current_basedir}/../report/*.rst"))],
     output:
         "results/report.html",
@@ -67,7 +74,7 @@ rule render_report:
         runtime=10,
     params:
         code=code_hash("scripts/render_report.py"),
-        targets=[*FIGURES, *TABLES],
+        targets=[*FIGURES, *TABLES, *TIMES],
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.

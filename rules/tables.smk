@@ -10,7 +10,7 @@ STAGES = {
     **dict.fromkeys(MECHANISM, ROTARY),
 }
 STAGES = {stage: models for stage, models in STAGES.items() if models}
-MECHANISM_TABLES = ["mechanism", "expressivity"] if ROTARY else []
+ROTARY_TABLES = ["mechanism", "expressivity", "length_short"] if ROTARY else []
 
 
 rule tabulate_fits:
@@ -58,7 +58,8 @@ rule build_database:
         "results/documents.parquet",
         expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
         [shards_of(stage, models) for stage, models in STAGES.items()],
-        expand("results/tables/{table}.csv", table=["headline", *MECHANISM_TABLES]),
+        expand("results/tables/{table}.csv", table=["headline", *ROTARY_TABLES]),
+        length_files("length_short"),
     output:
         "results/triaxis.duckdb",
     log:
@@ -77,8 +78,13 @@ rule build_database:
             "documents": "results/documents.parquet",
             "tokens": "results/tokens/model=*/*.parquet",
             **{stage: f"results/{stage}/model=*/*.parquet" for stage in STAGES},
+            **{
+                f"length_short_{stage}": f"results/length_short/{stage}/model=*/*.parquet"
+                for stage in LENGTH_VIEWS
+                if ROTARY
+            },
         },
-        tables={name: f"results/tables/{name}.csv" for name in ["headline", *MECHANISM_TABLES]},
+        tables={name: f"results/tables/{name}.csv" for name in ["headline", *ROTARY_TABLES]},
     message:
         "Building triaxis.duckdb"
     script:

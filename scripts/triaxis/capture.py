@@ -9,9 +9,9 @@ it. The attention function is where every experiment on attention enters: see `C
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,39 @@ class Call:
     sin: Tensor
     layout: Layout
     _own: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+    _options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def window(self) -> int | None:
+        """How many of the last keys, its own among them, a query of this layer sees; None: all."""
+        return self._options.get("sliding_window")
+
+    @property
+    def softcap(self) -> float | None:
+        """c, if logits w reach the softmax as c tanh(w / c)."""
+        return self._options.get("softcap")
+
+    @property
+    def sinks(self) -> Tensor | None:
+        """(heads,): a logit that each head adds to its softmax without a key."""
+        return self._options.get("s_aux")
+
+    def rotary(self) -> Rotary:
+        """This layer's rotation, as `measure_rotary` reads it."""
+        return measure_rotary(self.layout, self.cos[0], self.sin[0], self.scaling)
+
+    def turned(self, x: Tensor, position: int) -> Tensor:
+        """x (batch, heads, n, head_dim) before rotation -> all of it rotated to one position, which may lie past the
+        end of the sequence. At position 0 that is x itself, times what the model multiplies cos and sin by."""
+        if position < self.cos.shape[1]:
+            return self.layout.rotate(x, self.cos[:, [position]], self.sin[:, [position]])
+        rotary, layout = self.rotary(), self.layout
+        angle = np.zeros(self.cos.shape[-1])
+        of_dimension = dict(zip(layout.dimension.tolist(), layout.column.tolist(), strict=True))
+        for dimensions in (rotary.real, rotary.imaginary):
+            angle[[of_dimension[dimension] for dimension in dimensions.tolist()]] = rotary.frequency * position
+        cos, sin = (torch.as_tensor(rotary.amplitude * part(angle)).to(x)[None, None] for part in (np.cos, np.sin))
+        return self.layout.rotate(x, cos, sin)
 
     def plain(self) -> tuple[Tensor, Tensor | None]:
         """The model's own attention on the rotated query and key: output (batch, length, heads, value_dim)."""
@@ -138,11 +171,13 @@ def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
 
 
 @contextmanager
-def _attention_function(model: PreTrainedModel, function: Callable[..., Any]) -> Iterator[None]:
+def _attention_function(
+    model: PreTrainedModel, function: Callable[..., Any], mask: Callable[..., Any] | None = None
+) -> Iterator[None]:
     """Let `function(own, module, query, key, value, mask, scaling, **options)` be the model's attention.
 
-    own: the attention function the model would have used. Its mask function is kept: without one of our name the
-    mask would be None and the model acausal.
+    own: the attention function the model would have used. Its mask function is kept, unless `mask` replaces it:
+    without one of our name the mask would be None and the model acausal.
     """
     before = model.config._attn_implementation
     # SDPA knows no softcap: such a model needs the eager function of its own file, as does one without SDPA.
@@ -156,7 +191,7 @@ def _attention_function(model: PreTrainedModel, function: Callable[..., Any]) ->
         return function(own, module, query, key, value, attention_mask, scaling, **options)
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS[inner])
+    AttentionMaskInterface.register(NAME, mask or ALL_MASK_ATTENTION_FUNCTIONS[inner])
     model.set_attn_implementation(NAME)
     try:
         yield
@@ -289,12 +324,17 @@ def _layout(ask: Callable[[Tensor, Tensor], Tensor], one: Tensor, zero: Tensor) 
 
 @contextmanager
 def attending(
-    model: PreTrainedModel, layouts: dict[int, Layout], attend: Attend, live: Live | None = None
+    model: PreTrainedModel,
+    layouts: dict[int, Layout],
+    attend: Attend,
+    live: Live | None = None,
+    mask: Callable[..., Any] | None = None,
 ) -> Iterator[None]:
     """While open, each layer's attention of `model` is `attend(call)`, which sees queries and keys before RoPE.
 
     live: if given, it is also shown (layer, query, key, scaling) as the layer itself rotates them, from the same
-    input: the vectors whose product the model feeds its softmax.
+    input: the vectors whose product the model feeds its softmax. mask: a mask function of transformers in place of the
+    model's own, for an `attend` that needs no mask.
     """
     recorder, rotation = _Recorder(), {}
 
@@ -314,9 +354,9 @@ def attending(
             return own(module, query, key, value, mask, scaling=scaling, **options)
 
         layer = int(module.layer_idx)
-        return attend(Call(layer, query, key, value, mask, scaling, cos, sin, layouts[layer], finish))
+        return attend(Call(layer, query, key, value, mask, scaling, cos, sin, layouts[layer], finish, options))
 
-    with _attention_function(model, function), _replaying(model, before_each):
+    with _attention_function(model, function, mask), _replaying(model, before_each):
         yield
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,60 @@ def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.d
         )
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A scaling of RoPE that transformers knows, 'yarn', 'linear' or 'dynamic', of a model trained on
+    `training_length` tokens, by `factor`."""
+
+    kind: str
+    factor: float
+    training_length: int
+
+    def apply(self, config: Any) -> None:
+        """Change a model's configuration. Raises UserError if it scales its RoPE already, or has none."""
+        text = config.get_text_config()
+        parameters = getattr(text, "rope_parameters", None)
+        if not parameters:
+            raise UserError(f"a model of type '{text.model_type}' has no RoPE that '{self.kind}' could stretch")
+        nested = [part for name, part in parameters.items() if isinstance(part, dict) and name != "sliding_attention"]
+        for own in nested or [parameters]:
+            if own.get("rope_type", "default") != "default":
+                raise UserError(
+                    f"this model scales its RoPE already ('{own['rope_type']}'), so '{self.kind}' cannot: leave that "
+                    "method out for it"
+                )
+            own |= {"rope_type": self.kind, "factor": float(self.factor)}
+            own["original_max_position_embeddings"] = self.training_length
+        # Dynamic scaling counts from this length; of the other two it is how far they reach.
+        reach = self.training_length if self.kind == "dynamic" else round(self.factor * self.training_length)
+        text.max_position_embeddings = reach
+
+
+def training_length_of(config: Any) -> int:
+    """How many tokens a model's configuration says that it was trained on at once.
+
+    Raises UserError if it does not say.
+    """
+    text = config.get_text_config()
+    parameters = getattr(text, "rope_parameters", None) or {}
+    length = parameters.get("original_max_position_embeddings") or getattr(text, "max_position_embeddings", None)
+    if not length:
+        raise UserError(
+            f"a model of type '{text.model_type}' does not say its training length: set length.training_length"
+        )
+    return int(length)
+
+
 def load_model(
     folder: str | Path,
     dtype: str,
     device: torch.device | None,
     random_seed: int | None = None,
     attention: str | None = None,
+    stretch: Stretch | None = None,
 ) -> PreTrainedModel:
-    """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights.
+    """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights; with
+    `stretch`, its RoPE scaled.
 
     device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate). attention:
     the implementation that transformers is to use, None for its own choice. Raises UserError if the folder's model
@@ -127,11 +174,13 @@ def load_model(
     options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if stretch is not None:
+            stretch.apply(config)
         require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
             place = None if device else "auto"
             model = AutoModelForCausalLM.from_pretrained(
-                folder, device_map=place, local_files_only=True, use_safetensors=True, **options
+                folder, config=config, device_map=place, local_files_only=True, use_safetensors=True, **options
             )
         else:
             torch.manual_seed(random_seed)

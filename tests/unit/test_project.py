@@ -114,6 +114,17 @@ def test_the_page_of_files_names_every_column(stage):
     assert set(schema.names) <= documented(stage)
 
 
+@pytest.mark.parametrize(
+    "stage", ["sequences", "losses", "attention", "passkeys", "components", "costs", "distances", "clouds"]
+)
+def test_the_page_of_files_names_every_column_of_the_lengths(stage):
+    assert set(getattr(tables, f"LENGTH_{stage.upper()}").names) <= documented(f"length/{stage}")
+
+
+def test_the_page_of_files_names_every_column_of_the_outputs():
+    assert set(tables.length_outputs_schema(4).names) <= documented("length/outputs")
+
+
 def test_the_page_of_files_names_every_column_of_the_features():
     assert set(tables.features_schema(4).names) <= documented("features")
 

@@ -1,0 +1,21 @@
+"""Compare the attention outputs of all methods and lengths of a model with those within its training length."""
+
+from triaxis import drift, provenance, tables
+from triaxis.faults import reporting
+
+with reporting(snakemake.log[0]):
+    inputs, params = list(snakemake.input), snakemake.params
+    upstream = tables.read_metadata(inputs[0])
+    training_length = int(upstream["training_length"])
+    metadata = provenance.describe(params, upstream) | {
+        key: upstream[key] for key in ("training_length", "training_length_is")
+    }
+    distances, clouds = [], []
+    for layer in drift.layers_of(inputs[0]):
+        found = {key: points for path in inputs for key, points in drift.read_points(path, layer).items()}
+        for table, tablelist in zip(
+            drift.compare_layer(found, layer, training_length, params.seed), (distances, clouds), strict=True
+        ):
+            tablelist.append(table)
+    tables.write_parquet(snakemake.output.distances, tables.batched(distances), tables.LENGTH_DISTANCES, metadata)
+    tables.write_parquet(snakemake.output.clouds, tables.batched(clouds), tables.LENGTH_CLOUDS, metadata)

@@ -1,0 +1,72 @@
+"""Run a model at each length by one method: its losses, attention, outputs, components, passkeys and costs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import AutoConfig
+
+from triaxis import provenance, sources, tables
+from triaxis.capture import probe_layouts
+from triaxis.faults import reporting
+from triaxis.length import Plan, Runner, check_lengths, make_method, run_lengths, run_passkeys
+from triaxis.models import (
+    choose_device,
+    describe_run,
+    load_model,
+    load_tokenizer,
+    revision_of,
+    training_length_of,
+)
+
+with reporting(snakemake.log[0]) as log:
+    params, options, section = snakemake.params, snakemake.params.options, snakemake.wildcards.run
+    torch.set_num_threads(snakemake.threads)
+    record = json.loads(Path(snakemake.input.record).read_text())
+    sources.verify(record)
+    folder, name = record["folder"], snakemake.wildcards.method
+    own_length = options["training_length"]
+    if own_length is None:
+        own_length = training_length_of(AutoConfig.from_pretrained(folder, local_files_only=True))
+    lengths = check_lengths(section, options["lengths"], own_length)
+    method = make_method(name, section, options, own_length, lengths[-1])
+    model = load_model(folder, params.dtype, choose_device(params.device), params.random_seed, stretch=method.stretch)
+    runner = Runner(model, probe_layouts(model), method)
+
+    pieces = tables.read_parquet(snakemake.input.sequences)
+    numbers, texts = pieces["sequence"].to_numpy(), pieces["tokens"].to_pylist()
+    tokens = np.array(
+        [np.concatenate([texts[row] for row in np.flatnonzero(numbers == number)]) for number in np.unique(numbers)],
+        dtype=np.int32,
+    )
+    upstream = tables.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
+    upstream["revision"] = revision_of(upstream, params.random_seed)
+    metadata = provenance.describe(params, upstream) | {
+        **describe_run(params),
+        "training_length": str(own_length),
+        "training_length_is": "the model's own" if options["training_length"] is None else "an override",
+    }
+    plan = Plan(lengths, own_length, options["positions"], options["bucket"], options["seed"])
+    found = run_lengths(runner, tokens, plan)
+    tables.write_parquet(snakemake.output.outputs, found.outputs, found.outputs[0].schema, metadata)
+
+    corpus = tables.read_parquet(snakemake.input.tokens)
+    tokenizer = load_tokenizer(folder)
+    passkey = options["passkey"]
+    found.passkeys = run_passkeys(
+        runner,
+        lambda text: tokenizer(text, add_special_tokens=False).input_ids,
+        corpus["tokens"].combine_chunks().flatten().to_numpy(),
+        json.loads(tables.read_metadata(snakemake.input.tokens)["prefix"]),
+        passkey["lengths"],
+        passkey["depths"],
+        passkey["trials"],
+        options["seed"],
+    )
+    for stage in ("losses", "attention", "passkeys", "costs"):
+        schema = getattr(tables, f"LENGTH_{stage.upper()}")
+        table = pa.Table.from_pylist(getattr(found, stage), schema=schema)
+        tables.write_parquet(getattr(snakemake.output, stage), table, schema, metadata)
+    tables.write_parquet(snakemake.output.components, found.components, tables.LENGTH_COMPONENTS, metadata)
