@@ -41,7 +41,7 @@ def base_of(wildcards):
 
 
 def kept_here(path):
-    """A file beside which lies what no rule lists (weights, texts): kept out of a storage backend."""
+    """A file beside which lies what is not listed (weights, texts), and which a storage backend therefore leaves here."""
     return local(path) if workflow.storage_settings.default_storage_provider else path
 
 
