@@ -92,11 +92,11 @@ def require_fixed_table(model: PreTrainedModel) -> None:
                 )
 
 
-def scatter(offsets: Callable[[], Tensor], layers: Sequence[int] | None = None) -> Attend:
+def scatter(offsets: Callable[[], Tensor], layers: Sequence[int] | None = None, places: Tensor | None = None) -> Attend:
     """The attention of a model in whose `layers` (None: all that rotate) cell (i, j) is at distance i - j + offset.
 
     offsets: gives (batch, length, length) int64 in each pass. Where all are 0 the attention is the model's own, to the
-    bit.
+    bit. places: as for `offset_logits`.
     """
     rotaries: dict[int, Rotary] = {}
 
@@ -106,24 +106,26 @@ def scatter(offsets: Callable[[], Tensor], layers: Sequence[int] | None = None) 
             return call.plain()
         if call.layer not in rotaries:
             rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
-        return call.with_logits(offset_logits(call.query, call.key, rotaries[call.layer], offsets()))
+        return call.with_logits(offset_logits(call.query, call.key, rotaries[call.layer], offsets(), places))
 
     return attend
 
 
-def offset_logits(query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor) -> Tensor:
+def offset_logits(query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor, places: Tensor | None = None) -> Tensor:
     """w(i - j + offset_ij, q_i, k_j), (batch, heads, length, length); cells above the diagonal are not all filled.
 
     query (batch, heads, length, head_dim) and key (batch, key heads, length, head_dim), before rotation; offsets
-    (batch, length, length). A query is turned once for each value of the offsets, and each cell takes its own.
+    (batch, length, length). A query is turned once for each value of the offsets, and each cell takes its own. places
+    (batch, length): i and j of the tokens, where they are not those in which they are stored.
     """
     query, key = (x if x.dtype == torch.float64 else x.float() for x in (query, key))
     length, groups = query.shape[2], key.shape[1]
     kept = torch.as_tensor(rotary.unrotated, device=query.device)
     still = rotary.scale * query.index_select(-1, kept)
-    positions = torch.arange(length)
+    positions = torch.arange(length)[None] if places is None else places.cpu()
     queries, keys = to_pairs(query, rotary), to_pairs(key, rotary)
-    turn = phases(positions, rotary).to(queries.dtype).to(query.device)
+    turn = phases(positions.flatten(), rotary).unflatten(0, positions.shape)[:, None]  # (batch, 1, length, pairs)
+    turn = turn.to(queries.dtype).to(query.device)
     queries = queries * (rotary.scale * rotary.amplitude**2 * turn)
     right = torch.cat([as_real(keys * turn), key.index_select(-1, kept)], dim=-1)[:, :, None].mT
     logits = query.new_zeros(*query.shape[:2], length, length)
