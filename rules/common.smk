@@ -52,3 +52,10 @@ def surgery_of(wildcards):
     """A control is operated as a whole only: its parts say nothing."""
     whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
     return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
+
+
+def conditions_of(wildcards):
+    """How a model's prompts are disturbed; a control, which guesses, by nothing and by the most."""
+    conditions = {key: config["tolerance"][key] for key in ("ways", "unit", "window", "seed")}
+    fractions = sorted({0.0, *map(float, config["tolerance"]["fractions"])})
+    return conditions | {"fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]]}

@@ -57,6 +57,7 @@ rule lock_sources:
     input:
         expand("resources/models/{base}.json", base=config["models"]),
         "resources/corpus.json",
+        ["resources/questions.json"] if config["tasks"]["longbench"] else [],
     output:
         "results/sources.lock.json",
     log:
