@@ -5,6 +5,7 @@ wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
     shard="[0-9]+",
+    way="text|position|feature",
 
 
 def control(base):
@@ -52,3 +53,20 @@ def surgery_of(wildcards):
     """A control is operated as a whole only: its parts say nothing."""
     whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
     return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
+
+
+def taken_of(wildcards):
+    """How many sequences of a shard are disturbed."""
+    return min(SHARD_SIZE, config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE)
+
+
+def displacements_of(wildcards):
+    """A control's tokens change places as its model's do."""
+    return f"results/displacements/model={base_of(wildcards)}/shard-{wildcards.shard}.parquet"
+
+
+def ways_of(stage):
+    """All files of a stage that has a file a way, for all models."""
+    ways, last = config["tolerance"]["ways"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
+    pattern = f"results/{stage}/model={{model}}/way={{way}}/shard-{{shard}}.parquet"
+    return expand(pattern, model=MODELS, way=ways, shard=SHARDS[:last])

@@ -214,7 +214,7 @@ def test_a_table_that_changes_with_the_largest_position_is_refused_in_one_line(b
 
 def test_an_unknown_way_and_a_cache_are_refused(build_model):
     model, tokens = build_model("llama"), some_tokens()
-    with pytest.raises(UserError, match="'texts'.*text, position, feature"):
+    with pytest.raises(UserError, match=r"'texts'.*text, position, feature"):
         run(model, "texts", 0.1, tokens)
     with disturbing(model, probe_layouts(model), "position", lambda ids: displacements(0.1)):
         cache = model(input_ids=tokens, use_cache=True).past_key_values
