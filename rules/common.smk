@@ -5,6 +5,7 @@ wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
     shard="[0-9]+",
+    way="text|position|feature",
 
 
 def control(base):
@@ -54,8 +55,29 @@ def surgery_of(wildcards):
     return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
 
 
+def taken_of(wildcards):
+    """How many sequences of a shard are disturbed."""
+    return min(SHARD_SIZE, config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE)
+
+
+def displacements_of(wildcards):
+    """A control's tokens change places as its model's do."""
+    return f"results/displacements/model={base_of(wildcards)}/shard-{wildcards.shard}.parquet"
+
+
+def ways_of(stage):
+    """All files of a stage that has a file a way, for all models."""
+    ways, last = config["tolerance"]["ways"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
+    pattern = f"results/{stage}/model={{model}}/way={{way}}/shard-{{shard}}.parquet"
+    return expand(pattern, model=MODELS, way=ways, shard=SHARDS[:last])
+
+
 def conditions_of(wildcards):
     """How a model's prompts are disturbed; a control, which guesses, by nothing and by the most."""
-    conditions = {key: config["tolerance"][key] for key in ("ways", "unit", "window", "seed")}
-    fractions = sorted({0.0, *map(float, config["tolerance"]["fractions"])})
-    return conditions | {"fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]]}
+    options = config["tolerance"]
+    conditions = {key: options[key] for key in ("ways", "unit", "window", "seed")}
+    fractions = sorted({0.0, *map(float, options["fractions"])})
+    return conditions | {
+        "fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]],
+        "layers": None if options["layers"] == "all" else options["layers"],
+    }

@@ -186,7 +186,9 @@ rule plot_tasks:
         runtime=10,
     params:
         code=code_hash("scripts/plot_tasks.py"),
-        control=lambda wildcards: control(wildcards.base) if config["models"][wildcards.base]["random_control"] else None,
+        control=lambda wildcards: (
+            control(wildcards.base) if config["models"][wildcards.base]["random_control"] else None
+        ),
     message:
         "Plotting accuracy under disturbance: {wildcards.base}"
     script:

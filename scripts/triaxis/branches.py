@@ -149,6 +149,7 @@ def _disturbed(
     way: str,
     packs: Sequence[Pack],
     displacements: Sequence[ContextDisplacement],
+    layers: Sequence[int] | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The ids and position ids of a pass of `packs` disturbed in `way`; while open, the model's attention is too."""
     tokens = np.stack([pack.tokens for pack in packs])
@@ -164,7 +165,7 @@ def _disturbed(
         yield ids, positions
         return
     offsets = torch.from_numpy(np.stack([_offsets(*both) for both in zip(packs, displacements, strict=True)]))
-    with attending(model, layouts, scatter(lambda: offsets.to(model.device), places=positions)):
+    with attending(model, layouts, scatter(lambda: offsets.to(model.device), layers, positions)):
         # The rotation's frequencies are read off tables of rising positions.
         yield ids, torch.arange(ids.shape[1], device=model.device).expand_as(ids)
 
@@ -183,10 +184,12 @@ def score_answers(
     displacements: Sequence[ContextDisplacement] | None = None,
     *,
     batch: int = 1,
+    layers: Sequence[int] | None = None,
 ) -> list[list[Answered]]:
     """Every answer of every item, by one pass for each `batch` items of equal length.
 
-    way, displacements: how each prompt is disturbed, and by what; None for not at all. Raises UserError for a model
+    way, displacements: how each prompt is disturbed, and by what; None for not at all. layers: those that the feature
+    way disturbs, None for all. Raises UserError for a model
     whose positions cannot be disturbed alone, or whose layers' masks are not known.
     """
     if way != "text":
@@ -202,7 +205,7 @@ def score_answers(
         packs = [Pack.of(items[n].tokens, items[n].answers) for n in chosen]
         longest = max(len(pack.tokens) for pack in packs)
         packs = [pack.padded(longest) for pack in packs]
-        with _disturbed(model, layouts, way, packs, [displacements[n] for n in chosen]) as (ids, positions):
+        with _disturbed(model, layouts, way, packs, [displacements[n] for n in chosen], layers) as (ids, positions):
             logits = model(
                 input_ids=ids,
                 position_ids=positions,

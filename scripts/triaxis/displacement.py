@@ -5,12 +5,14 @@ perhaps one unit has a partner; a fraction p swaps the first p of the pairs, in 
 swaps what a smaller one does, and more. docs/method.md, "Tolerance".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from triaxis import tables
 from triaxis.faults import UserError
 
 # The unit of a token that does not move.
@@ -124,3 +126,30 @@ def word_units(text: str, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
     units = word[offsets[:, 0]]
     end = offsets[:, 1].max()
     return np.where((units == units[0]) | (units == word[end]) | (units > starts.sum()), STAYS, units)
+
+
+def to_table(displacements: Mapping[tuple[int, float], Displacement]) -> pa.Table:
+    """The rows of displacements/ from (sequence, fraction) -> displacement."""
+    blocks = []
+    for (sequence, fraction), displacement in displacements.items():
+        length = len(displacement.order)
+        columns = [
+            *(np.full(length, value) for value in (sequence, fraction, displacement.realised)),
+            np.arange(length),
+            displacement.place,
+        ]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, tables.DISPLACEMENTS, strict=True)]
+        blocks.append(pa.Table.from_arrays(arrays, schema=tables.DISPLACEMENTS))
+    return pa.concat_tables(blocks)
+
+
+def from_table(table: pa.Table, seed: int) -> dict[tuple[int, float], Displacement]:
+    """(sequence, fraction) -> displacement, from the rows of displacements/, drawn with [seed, sequence]."""
+    frame = {name: table[name].to_numpy() for name in table.column_names}
+    starts = np.flatnonzero(frame["position"] == 0)
+    displacements = {}
+    for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
+        sequence, fraction = int(frame["sequence"][start]), float(frame["fraction"][start])
+        order = np.argsort(frame["place"][start:stop])
+        displacements[sequence, fraction] = Displacement(order, float(frame["realised"][start]), (seed, sequence))
+    return displacements

@@ -79,7 +79,7 @@ def disturbed_model(
                 kept = before[-max(1, self.max_length - len(answer) + 1) :]
                 items.append(context_item(tokenizer, kept, context.rstrip(), answer))
             moved = [self._displace(item) for item in items]
-            scored = score_answers(model, layouts, items, way, moved, batch=batch)
+            scored = score_answers(model, layouts, items, way, moved, batch=batch, layers=conditions.layers)
             return [(float(answer.log_probabilities.sum()), answer.greedy) for (answer,) in scored]
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
@@ -90,9 +90,8 @@ def disturbed_model(
             criteria = import_harness().models.huggingface.stop_sequences_criteria(tokenizer, stop, len(tokens), 1)
             if options.pop("do_sample", False):
                 raise UserError("a task of tasks.harness samples: only greedy generation can be compared; leave it out")
-            found = generate(
-                model, layouts, tokens, way, self._displace(item), 0, max_length=max_length, stopping_criteria=criteria
-            )
+            limits = {"max_length": max_length, "stopping_criteria": criteria}
+            found = generate(model, layouts, tokens, way, self._displace(item), 0, conditions.layers, **limits)
             return context.new_tensor([[*tokens.tolist(), *found.tolist()]])
 
     return Disturbed()

@@ -28,13 +28,14 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Conditions:
     """What the prompts are put through: each of `ways` with each of `fractions` of the units that may move, swapped
-    at most `window` units away; unit: 'word' or 'token'."""
+    at most `window` units away; unit: 'word' or 'token'; layers: those of the feature way, None for all."""
 
     ways: Sequence[str]
     fractions: Sequence[float]
     unit: str
     window: int
     seed: int
+    layers: Sequence[int] | None = None
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
         return ((way, fraction) for way in self.ways for fraction in self.fractions)
@@ -60,11 +61,12 @@ def run_items(
     def measure(way: str, chosen: Sequence[int], displacements: Sequence[ContextDisplacement] | None) -> list[Row]:
         own = [items[n] for n in chosen]
         if all(item.answers for item in own):
-            return [judge(answers) for answers in score_answers(model, layouts, own, way, displacements, batch=batch)]
+            scored = score_answers(model, layouts, own, way, displacements, batch=batch, layers=conditions.layers)
+            return [judge(answers) for answers in scored]
         texts = []
         for n, item in enumerate(own):
             moved = None if displacements is None else displacements[n]
-            tokens = generate(model, layouts, item.tokens, way, moved, new_tokens)
+            tokens = generate(model, layouts, item.tokens, way, moved, new_tokens, conditions.layers)
             texts.append(str(tokenizer.decode(tokens, skip_special_tokens=True)))
         return [
             {"accuracy": f1(text, item.references), "prediction": text} for text, item in zip(texts, own, strict=True)
@@ -104,12 +106,13 @@ def generate(
     way: str,
     displacement: ContextDisplacement | None,
     new_tokens: int,
+    layers: Sequence[int] | None = None,
     **options: Any,
 ) -> Tokens:
     """Greedy continuation of a prompt, at most `new_tokens` tokens, by the model's own `generate`.
 
-    displacement: of the prompt, None for none. In the ways position and feature the whole text is read again for each
-    token. options: further ones of `generate`.
+    displacement: of the prompt, None for none. layers: those that the feature way disturbs. options: further ones of
+    `generate`. In the ways position and feature the whole text is read again for each token.
     """
     still = displacement is None or not displacement.shift.any()
     if not still and way == "text":
@@ -120,7 +123,7 @@ def generate(
     def plan(ids: torch.Tensor) -> list[ContextDisplacement]:
         return [displacement.grown(ids.shape[1])]  # type: ignore[union-attr]
 
-    with nullcontext() if cached else disturbing(model, layouts, way, plan):
+    with nullcontext() if cached else disturbing(model, layouts, way, plan, layers):
         # An end or padding token of the model's own generation configuration is kept; its sampling is not.
         settings = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
         settings["pad_token_id"] = model.generation_config.pad_token_id or 0
