@@ -73,7 +73,7 @@ rule build_items:
 
 rule run_tasks:
     input:
-        items=lambda wildcards: f"results/task_items/model={base_of(wildcards)}/task={wildcards.task}/items.parquet",
+        prompts=lambda wildcards: f"results/task_items/model={base_of(wildcards)}/task={wildcards.task}/items.parquet",
         record=record_of,
     output:
         "results/tasks/model={model}/task={task}/tasks.parquet",

@@ -21,11 +21,11 @@ with reporting(snakemake.log[0]):
         model,
         probe_layouts(model),
         load_tokenizer(record["folder"]),
-        prompts.from_table(tables.read_parquet(snakemake.input.items)),
+        prompts.from_table(tables.read_parquet(snakemake.input.prompts)),
         Conditions(**params.conditions),
         batch=params.batch,
         new_tokens=params.new_tokens,
     )
-    upstream = tables.read_metadata(snakemake.input.items) | {"model": snakemake.wildcards.model}
+    upstream = tables.read_metadata(snakemake.input.prompts) | {"model": snakemake.wildcards.model}
     upstream["revision"] += "" if params.random_seed is None else f" random weights, seed {params.random_seed}"
     tables.write_parquet(snakemake.output[0], rows, tables.TASKS, provenance.describe(params, upstream))
