@@ -107,6 +107,7 @@ def documented(stage: str) -> set[str]:
         *("documents", "tokens", "sequences", "rope", "logits", "sums", "fits", "components"),
         *("probes", "dummies", "patterns", "related", "calibration", "surgery"),
         *("displacements", "tolerance", "cosines", "links"),
+        *("task_items", "tasks"),
     ],
 )
 def test_the_page_of_files_names_every_column(stage):
