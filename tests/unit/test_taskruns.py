@@ -236,5 +236,5 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
     assert [row["accuracy"] for row in back] == pytest.approx([row["accuracy"] for row in rows], abs=1e-6)
     figure = plot_tasks(back, "tiny", "tiny-random")
     upper, lower = figure.axes
-    assert len(upper.containers) == len(lower.containers) == 3
+    assert len(upper.containers) == len(lower.containers) == 3 and upper.get_title() == "cloze"
     assert lower.lines and any(np.allclose(line.get_ydata(), 0.25) for line in lower.lines)
