@@ -24,6 +24,9 @@ WAYS = ("text", "position", "feature")
 # Queries whose logits are worked on at once: above the diagonal, whole blocks are left out.
 BLOCK = 64
 
+# The share of a block's cells that an offset needs to be worth a matrix product; the cells of others are summed singly.
+COMMON = 0.05
+
 Plan = Callable[[Tensor], Sequence[Displacement]]
 
 
@@ -115,8 +118,9 @@ def offset_logits(query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor, p
     """w(i - j + offset_ij, q_i, k_j), (batch, heads, length, length); cells above the diagonal are not all filled.
 
     query (batch, heads, length, head_dim) and key (batch, key heads, length, head_dim), before rotation; offsets
-    (batch, length, length). A query is turned once for each value of the offsets, and each cell takes its own. places
-    (batch, length): i and j of the tokens, where they are not those in which they are stored.
+    (batch, length, length). Queries are turned once more for each common value of the offsets, in one product with all
+    keys, of which each cell takes its own; cells of rare values turn their query themselves. places (batch, length): i
+    and j of the tokens, where they are not those in which they are stored.
     """
     query, key = (x if x.dtype == torch.float64 else x.float() for x in (query, key))
     length, groups = query.shape[2], key.shape[1]
@@ -127,14 +131,21 @@ def offset_logits(query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor, p
     turn = phases(positions.flatten(), rotary).unflatten(0, positions.shape)[:, None]  # (batch, 1, length, pairs)
     turn = turn.to(queries.dtype).to(query.device)
     queries = queries * (rotary.scale * rotary.amplitude**2 * turn)
-    right = torch.cat([as_real(keys * turn), key.index_select(-1, kept)], dim=-1)[:, :, None].mT
+    right = torch.cat([as_real(keys * turn), key.index_select(-1, kept)], dim=-1)
+    values, index = offsets.unique(return_inverse=True)
+    swings = phases(values.cpu(), rotary).to(turn)
     logits = query.new_zeros(*query.shape[:2], length, length)
     for start in range(0, length, BLOCK):
         stop = min(start + BLOCK, length)
-        cells, own = logits[:, :, start:stop, :stop], offsets[:, start:stop, :stop]
-        for value in own.unique():
-            turned = queries[:, :, start:stop] * phases(value[None].cpu(), rotary).to(turn)
-            left = torch.cat([as_real(turned), still[:, :, start:stop]], dim=-1).unflatten(1, (groups, -1))
-            product = (left @ right[..., :stop]).flatten(1, 2)
+        own, cells = index[:, start:stop, :stop], logits[:, :, start:stop, :stop]
+        common = own.flatten().bincount(minlength=len(values)) >= COMMON * own.numel()
+        for value in common.nonzero():
+            left = torch.cat([as_real(queries[:, :, start:stop] * swings[value]), still[:, :, start:stop]], dim=-1)
+            product = (left.unflatten(1, (groups, -1)) @ right[:, :, None, :stop].mT).flatten(1, 2)
             cells.copy_(torch.where((own == value)[:, None], product, cells))
+        rare = ~common[own] & torch.ones_like(own, dtype=torch.bool).tril(start)
+        batch, i, j = rare.nonzero(as_tuple=True)
+        turned = queries[batch, :, start + i] * swings[own[rare]][:, None]
+        left = torch.cat([as_real(turned), still[batch, :, start + i]], dim=-1).unflatten(1, (groups, -1))
+        cells[batch, :, i, j] = torch.einsum("ngqd,ngd->ngq", left, right[batch, :, j]).flatten(1)
     return logits

@@ -7,9 +7,10 @@ import pytest
 import torch
 from conftest import SIZES
 
-from triaxis.capture import Call, attending, probe_layouts
+from triaxis import disturb
+from triaxis.capture import Call, attending, measure_rotary, probe_layouts
 from triaxis.displacement import Displacement, displace
-from triaxis.disturb import WAYS, disturbing, scatter
+from triaxis.disturb import WAYS, disturbing, offset_logits, scatter
 from triaxis.faults import UserError
 
 LENGTH = 24
@@ -170,6 +171,25 @@ def test_no_place_sees_its_future(build_model, name, way):
         one, other = run(model, way, 0.7, tokens), run(model, way, 0.7, changed)
         assert (one[:, :cut] - other[:, :cut]).abs().max() < 1e-5
         assert (one[:, cut:] - other[:, cut:]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+def test_blocks_and_what_counts_as_common_do_not_matter(build_model, monkeypatch, family):
+    model, tokens = build_model(family), some_tokens()
+    calls = []
+    with attending(model, probe_layouts(model), lambda call: calls.append(call) or call.plain()):
+        model(input_ids=tokens, use_cache=False)
+    rotary = measure_rotary(calls[0].layout, calls[0].cos[0], calls[0].sin[0], calls[0].scaling)
+    offsets = torch.from_numpy(np.stack([each.offsets() for each in displacements(0.7)]))
+    results = []
+    for block, common in [(64, 0), (64, 2), (7, 0.05), (7, 0), (7, 2)]:
+        monkeypatch.setattr(disturb, "BLOCK", block)
+        monkeypatch.setattr(disturb, "COMMON", common)
+        results.append(offset_logits(calls[0].query, calls[0].key, rotary, offsets).tril())
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0])
+    still = offset_logits(calls[0].query, calls[0].key, rotary, torch.zeros_like(offsets)).tril()
+    torch.testing.assert_close(still, calls[0].logits().tril())
 
 
 def test_the_text_way_reads_the_tokens_in_their_new_order(build_model):
