@@ -18,7 +18,7 @@ from triaxis.capture import Layout
 from triaxis.displacement import STAYS, word_units
 from triaxis.faults import UserError
 from triaxis.prompts import Item, encode
-from triaxis.taskruns import Conditions, generate
+from triaxis.taskruns import Conditions, generate, require_movement
 
 
 def import_harness() -> Any:
@@ -125,6 +125,8 @@ def run_harness(
         results = lm_eval.simple_evaluate(
             model=lm, tasks=[task], limit=limit, bootstrap_iters=0, log_samples=True, task_manager=manager
         )
+        if fraction == 1:
+            require_movement(lm.displacements)
         shifts = [np.abs(own.shift[own.context.start : own.context.stop]).mean() for own in lm.displacements]
         common = {
             "way": way,

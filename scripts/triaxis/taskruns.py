@@ -17,8 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from triaxis import tables
 from triaxis.branches import Answered, ContextDisplacement, score_answers, within_context
 from triaxis.capture import Layout
-from triaxis.displacement import displace
+from triaxis.displacement import STAYS, displace
 from triaxis.disturb import disturbing
+from triaxis.faults import UserError
 from triaxis.longbench import f1
 from triaxis.prompts import Item, Tokens
 
@@ -41,8 +42,11 @@ class Conditions:
         return ((way, fraction) for way in self.ways for fraction in self.fractions)
 
     def displace(self, item: Item, number: int, fraction: float) -> ContextDisplacement:
-        """The displacement of the `number`-th item: the same in every way, and more of it for a larger fraction."""
-        return within_context(item, displace(item.units(self.unit), fraction, self.window, (self.seed, number)))
+        """The displacement of the `number`-th item: the same in every way, and more of it for a larger fraction. None
+        of its tokens moves if fewer than two units may."""
+        units = item.units(self.unit)
+        fraction = fraction if len(np.unique(units[units != STAYS])) > 1 else 0.0
+        return within_context(item, displace(units, fraction, self.window, (self.seed, number)))
 
 
 def run_items(
@@ -56,7 +60,8 @@ def run_items(
     new_tokens: int = 0,
 ) -> pa.Table:
     """The rows of tasks/: every item in every condition, by its answers, or, where it has none, by what the model
-    generates, at most `new_tokens` tokens. A prompt in which nothing moves is the plain one, and is run once."""
+    generates, at most `new_tokens` tokens. A prompt in which nothing moves is the plain one, and is run once.
+    Raises UserError if no prompt has words to swap, and as `score_answers` does."""
 
     def measure(way: str, chosen: Sequence[int], displacements: Sequence[ContextDisplacement] | None) -> list[Row]:
         own = [items[n] for n in chosen]
@@ -77,6 +82,8 @@ def run_items(
     for way, fraction in tqdm(list(conditions), unit="condition", desc="tasks", mininterval=5):
         displacements = [conditions.displace(item, number, fraction) for number, item in enumerate(items)]
         moving = [number for number, own in enumerate(displacements) if own.shift.any()]
+        if fraction == 1:
+            require_movement(displacements)
         results = dict(enumerate(plain))
         results |= zip(moving, measure(way, moving, [displacements[n] for n in moving]), strict=True)
         for number, (item, own) in enumerate(zip(items, displacements, strict=True)):
@@ -84,6 +91,15 @@ def run_items(
             row = {"item": number, "depth": item.depth, "way": way, "fraction": fraction, "realised": own.realised}
             rows.append(row | {"displacement": float(np.abs(shift).mean()) if len(shift) else 0.0} | results[number])
     return pa.Table.from_pylist(rows, schema=tables.TASKS)
+
+
+def require_movement(displacements: Sequence[ContextDisplacement]) -> None:
+    """Raise UserError if, all being asked to move, nothing did."""
+    if not any(own.shift.any() for own in displacements):
+        raise UserError(
+            "no prompt of this task has two whole words in its context that could be swapped: lengthen its prompts, or "
+            "set tolerance.unit to token"
+        )
 
 
 def judge(answers: Sequence[Answered]) -> Row:

@@ -22,7 +22,7 @@ def write_questions(workspace: Workspace, *rows: dict) -> None:
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose corpus has sentences, in which the target `tasks` has run, LongBench's questions among them."""
     folder = tmp_path_factory.mktemp("asked")
-    tiny.make_model(folder / "tiny-model", max_position_embeddings=256)
+    tiny.make_model(folder / "tiny-model", max_position_embeddings=512)
     (folder / "tiny-corpus").mkdir()
     generator = np.random.default_rng(0)
     for number in range(4):
@@ -33,7 +33,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.edit(
         "config/tiny.yaml",
         "\ntasks:\n",
-        "\ntasks:\n  longbench: {source: 'path:questions.jsonl', items: 2, length: 64, new_tokens: 3}\n",
+        "\ntasks:\n  longbench: {source: 'path:questions.jsonl', items: 2, length: 400, new_tokens: 3}\n",
     )
     run = workspace.run("tasks")
     assert run.status == 0, run.output

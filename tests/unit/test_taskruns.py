@@ -84,6 +84,17 @@ def test_rows_hold_what_a_plain_run_of_each_answer_says(build_model, rows):
             assert row["chosen"] == all(log_probabilities.sum() > other.sum() for other, _ in others)
 
 
+def test_a_prompt_without_words_to_swap_is_plain_and_a_task_of_such_is_refused(build_model, tokenizer):
+    model = build_model("llama")
+    layouts = probe_layouts(model)
+    still = Item(item(0).tokens, np.full(14, STAYS), range(0), item(0).answers)
+    rows = run_items(model, layouts, tokenizer, [still, item(1)], conditions(), batch=2).to_pylist()
+    own = [row for row in rows if row["item"] == 0]
+    assert len({row["log_probability"] for row in own}) == 1 and not any(row["realised"] for row in own)
+    with pytest.raises(UserError, match="no prompt of this task has two whole words"):
+        run_items(model, layouts, tokenizer, [still], conditions(), batch=1)
+
+
 # Generation
 
 
