@@ -56,8 +56,9 @@ def surgery_of(wildcards):
 
 
 def taken_of(wildcards):
-    """How many sequences of a shard are disturbed."""
-    return min(SHARD_SIZE, config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE)
+    """How many sequences of a shard are disturbed; of the last one all that are asked for, which may be too many."""
+    left = config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE
+    return left if wildcards.shard == SHARDS[-1] else min(SHARD_SIZE, left)
 
 
 def displacements_of(wildcards):

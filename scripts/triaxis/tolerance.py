@@ -139,7 +139,7 @@ class Reference:
         loss[:-1][ahead] = -logs[:-1].gather(-1, self.tokens[1:, None])[:, 0][ahead]
         inside = place < length - 1
         disturbed[inside] = -logs[inside].gather(-1, text[place[inside] + 1][:, None])[:, 0]
-        kl = torch.sum(self.probabilities * (self.logs - logs), dim=-1).clamp_min(0)  # below 0 is rounding
+        kl = torch.linalg.vecdot(self.probabilities, self.logs - logs).clamp_min(0)  # below 0 is rounding
         return {
             "loss": loss.cpu().numpy(),
             "disturbed_loss": disturbed.cpu().numpy(),

@@ -117,3 +117,7 @@ def test_the_page_of_files_names_every_column(stage):
 
 def test_the_page_of_files_names_every_column_of_the_features():
     assert set(tables.features_schema(4).names) <= documented("features")
+
+
+def test_the_page_of_files_names_every_column_of_the_plain_run():
+    assert set(tables.plain_schema(4).names) <= documented("plain")
