@@ -74,7 +74,7 @@ def test_a_second_run_has_nothing_to_do_and_another_fraction_makes_no_item_anew(
         ("cloze:", "clozze:", ["'tasks.clozze'", "did you mean 'cloze'"]),
         ("depths: [0.5]", "depths: [1.5]", ["tasks.passkey.depths", "1.5", "between 0 and 1"]),
         ("items: 3", "items: 3000", ["sentences with 12 tokens", "tasks.cloze asks for 3000"]),
-        ("length: 96", "length: 48", ["a passkey prompt of 48 tokens is too short", "lengthen it"]),
+        ("length: 96", "length: 20", ["a passkey prompt of 20 tokens is too short", "lengthen it"]),
     ],
 )
 def test_a_wrong_task_is_one_line(asked, old, new, words):
