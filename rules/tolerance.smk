@@ -47,8 +47,8 @@ rule run_plain:
         sequences="results/sequences/model={model}/shard-{shard}.parquet",
         record=record_of,
     output:
-        # Of a token, what its layers add: too much to keep, and read by every way.
-        temp("results/plain/model={model}/shard-{shard}.parquet"),
+        # Kept, so that a way, or a fraction, that is added or lost is run alone; smaller than features/.
+        "results/plain/model={model}/shard-{shard}.parquet",
     log:
         "logs/run_plain/{model}-{shard}.log",
     benchmark:
