@@ -11,7 +11,7 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run surgery length test test-cluster reliability lint bench models clean
+.PHONY: help run surgery tolerance length test test-cluster reliability lint bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -22,6 +22,9 @@ run: .venv/.locked ## install what is needed, run the default configuration, pri
 
 surgery: run ## the causal test: the model on additive logits (minutes; figures and tables of its own)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- surgery
+
+tolerance: run ## disturbed order: the models on swapped words, positions and distances, and tasks (minutes)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- tolerance tasks
 
 length: run ## past the training length: plain attention beside LM-Infinite (minutes; figures and tables of its own)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- length

@@ -44,6 +44,8 @@ include: "rules/logits.smk"
 include: "rules/fits.smk"
 include: "rules/mechanism.smk"
 include: "rules/surgery.smk"
+include: "rules/tolerance.smk"
+include: "rules/tasks.smk"
 include: "rules/length.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
@@ -66,14 +68,18 @@ rule all:
 localrules:
     all,
     surgery,
+    tolerance,
+    tasks,
     length,
     fetch_model,
     fetch_corpus,
+    fetch_questions,
     lock_sources,
     read_documents,
     sample_sequences,
     join_documents,
     tabulate_surgery,
+    tabulate_tasks,
     tabulate_length,
     tabulate_costs,
     build_database,
@@ -89,6 +95,10 @@ localrules:
     plot_surface,
     plot_surgery,
     plot_steps,
+    plot_tolerance,
+    plot_cosines,
+    plot_link,
+    plot_tasks,
     plot_length,
     plot_costs,
 

@@ -7,6 +7,7 @@ wildcard_constraints:
     run="length|length_short",
     method="[a-z_]+",
     shard="[0-9]+",
+    way="text|position|feature",
 
 
 def control(base):
@@ -138,3 +139,32 @@ def length_options(wildcards):
     stretched = wildcards.method in ("yarn", "linear", "dynamic")
     others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if stretched else family}
     return {key: value for key, value in own.items() if key not in others}
+
+
+def taken_of(wildcards):
+    """How many sequences of a shard are disturbed; of the last one all that are asked for, which may be too many."""
+    left = config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE
+    return left if wildcards.shard == SHARDS[-1] else min(SHARD_SIZE, left)
+
+
+def displacements_of(wildcards):
+    """A control's tokens change places as its model's do."""
+    return f"results/displacements/model={base_of(wildcards)}/shard-{wildcards.shard}.parquet"
+
+
+def ways_of(stage):
+    """All files of a stage that has a file a way, for all models."""
+    ways, last = config["tolerance"]["ways"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
+    pattern = f"results/{stage}/model={{model}}/way={{way}}/shard-{{shard}}.parquet"
+    return expand(pattern, model=ROTARY, way=ways, shard=SHARDS[:last])
+
+
+def conditions_of(wildcards):
+    """How a model's prompts are disturbed; a control, which guesses, by nothing and by the most."""
+    options = config["tolerance"]
+    conditions = {key: options[key] for key in ("ways", "unit", "window", "seed")}
+    fractions = sorted({0.0, *map(float, options["fractions"])})
+    return conditions | {
+        "fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]],
+        "layers": None if options["layers"] == "all" else options["layers"],
+    }

@@ -57,6 +57,7 @@ rule lock_sources:
     input:
         [kept_here(f"resources/models/{base}.json") for base in config["models"]],
         kept_here("resources/corpus.json"),
+        [kept_here("resources/questions.json")] if config["tasks"]["longbench"] else [],
     output:
         "results/sources.lock.json",
     log:

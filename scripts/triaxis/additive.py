@@ -38,39 +38,39 @@ class Additive:
         f + g is one product, over the vectors of both.
         """
         query, key = query.float(), key.float()
-        queries, keys = _pairs(query, rotary), _pairs(key, rotary)
+        queries, keys = to_pairs(query, rotary), to_pairs(key, rotary)
         scale = rotary.scale * rotary.amplitude**2
-        phase = _phase(torch.arange(query.shape[2]), rotary)
+        phase = phases(torch.arange(query.shape[2]), rotary)
         # Single precision first: not every device knows double.
         mean, turn, phase = (x.to(queries.dtype).to(queries.device) for x in (self.key, self.turn, phase))
         mean, turn = mean[:, None], scale * turn[:, None]
         left, right = [], []
         if position:
-            left.append(_real(queries * (scale * mean.conj() * phase)))
-            right.append(_real(phase).expand(*key.shape[:2], -1, -1))
+            left.append(as_real(queries * (scale * mean.conj() * phase)))
+            right.append(as_real(phase).expand(*key.shape[:2], -1, -1))
         if meaning:
             kept = torch.as_tensor(rotary.unrotated, device=query.device)
             turned = queries * turn
             constant = (turned * mean.conj()).real.sum(-1, keepdim=True)
-            left += [_real(turned), constant, rotary.scale * query.index_select(-1, kept)]
-            right += [_real(keys), -torch.ones_like(key[..., :1]), key.index_select(-1, kept)]
+            left += [as_real(turned), constant, rotary.scale * query.index_select(-1, kept)]
+            right += [as_real(keys), -torch.ones_like(key[..., :1]), key.index_select(-1, kept)]
         groups = torch.cat(left, dim=-1).unflatten(1, (key.shape[1], -1))
         return (groups @ torch.cat(right, dim=-1)[:, :, None].mT).flatten(1, 2)
 
 
-def _pairs(vectors: Tensor, rotary: Rotary) -> Tensor:
+def to_pairs(vectors: Tensor, rotary: Rotary) -> Tensor:
     """(..., head_dim) float32 -> (..., pairs) complex64."""
     real, imaginary = (torch.as_tensor(x, device=vectors.device) for x in (rotary.real, rotary.imaginary))
     return torch.complex(vectors.index_select(-1, real), vectors.index_select(-1, imaginary))
 
 
-def _phase(positions: Tensor, rotary: Rotary) -> Tensor:
+def phases(positions: Tensor, rotary: Rotary) -> Tensor:
     """exp(1j t p): positions (n,) -> (n, pairs) complex128."""
     angle = torch.outer(positions.double(), torch.as_tensor(rotary.frequency))
     return torch.polar(torch.ones_like(angle), angle)
 
 
-def _real(values: Tensor) -> Tensor:
+def as_real(values: Tensor) -> Tensor:
     """(..., pairs) complex -> (..., 2 pairs), so that the dot product of two is Re sum_m x_m conj(y_m)."""
     return torch.view_as_real(values).flatten(-2)
 
@@ -84,7 +84,7 @@ def moments(query: Tensor, key: Tensor, weights: Tensor, rotary: Rotary) -> dict
     the first key.
     """
     heads, length = query.shape[1], query.shape[2]
-    keys = _pairs(key.float(), rotary).cpu().to(torch.complex128).repeat_interleave(heads // key.shape[1], dim=1)
+    keys = to_pairs(key.float(), rotary).cpu().to(torch.complex128).repeat_interleave(heads // key.shape[1], dim=1)
     weights = weights.sum(0, dtype=torch.float32).cpu().double()
     positions = torch.arange(length)
     distance = (positions[:, None] - positions).clamp_min(0)  # cells above the diagonal have weight 0
@@ -105,7 +105,7 @@ def calibrate(totals: Mapping[str, Tensor], rotary: Rotary) -> dict[str, Additiv
     rotation of attended+sink.
     """
     length = totals["attention"].shape[1]
-    rotation = _phase(torch.arange(length), rotary)
+    rotation = phases(torch.arange(length), rotary)
     count, first = totals["sequences"], totals["first_keys"]
     everything = totals["keys"] / (count * length)
     rest = (totals["keys"] - first) / (count * (length - 1))

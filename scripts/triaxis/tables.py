@@ -156,6 +156,74 @@ SURGERY = pa.schema(
         ("kl", pa.float64()),
     ]
 )
+DISPLACEMENTS = pa.schema(
+    [
+        ("sequence", pa.int32()),
+        ("fraction", pa.float64()),
+        ("realised", pa.float64()),
+        ("position", pa.int32()),
+        ("place", pa.int32()),
+    ]
+)
+TOLERANCE = pa.schema(
+    [
+        ("sequence", pa.int32()),
+        ("fraction", pa.float64()),
+        ("realised", pa.float64()),
+        ("displacement", pa.float64()),
+        ("position", pa.int32()),
+        ("place", pa.int32()),
+        ("loss", pa.float64()),
+        ("disturbed_loss", pa.float64()),
+        ("agreement", pa.bool_()),
+        ("kl", pa.float64()),
+    ]
+)
+COSINES = pa.schema(
+    [("sequence", pa.int32()), ("fraction", pa.float64()), ("layer", pa.int16()), ("cosine", pa.float64())]
+)
+LINKS = pa.schema(
+    [
+        *MATRIX,
+        ("fraction", pa.float64()),
+        ("predicted", pa.float64()),
+        ("observed", pa.float64()),
+        ("correlation", pa.float64()),
+    ]
+)
+TASK_ITEMS = pa.schema(
+    [
+        ("item", pa.int32()),
+        ("depth", pa.float64()),
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("tokens", pa.list_(pa.int32())),
+        ("words", pa.list_(pa.int32())),
+        ("answers", pa.list_(pa.list_(pa.int32()))),
+        ("references", pa.list_(pa.string())),
+    ]
+)
+TASKS = pa.schema(
+    [
+        ("item", pa.int32()),
+        ("depth", pa.float64()),
+        ("way", pa.string()),
+        ("fraction", pa.float64()),
+        ("realised", pa.float64()),
+        ("displacement", pa.float64()),
+        ("accuracy", pa.float64()),
+        ("chosen", pa.float64()),
+        ("log_probability", pa.float64()),
+        ("prediction", pa.string()),
+    ]
+)
+
+
+def plain_schema(size: int) -> pa.Schema:
+    """The schema of plain/: one state of `size` float32 a row."""
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), size)
+    return pa.schema([("sequence", pa.int32()), ("layer", pa.int16()), ("position", pa.int32()), ("vector", vector)])
+
 
 LENGTH_SEQUENCES = pa.schema(
     [

@@ -107,6 +107,8 @@ def documented(stage: str) -> set[str]:
     [
         *("documents", "tokens", "sequences", "rope", "logits", "sums", "fits", "components"),
         *("probes", "dummies", "patterns", "related", "calibration", "surgery"),
+        *("displacements", "tolerance", "cosines", "links"),
+        *("task_items", "tasks"),
     ],
 )
 def test_the_page_of_files_names_every_column(stage):
@@ -127,6 +129,10 @@ def test_the_page_of_files_names_every_column_of_the_outputs():
 
 def test_the_page_of_files_names_every_column_of_the_features():
     assert set(tables.features_schema(4).names) <= documented("features")
+
+
+def test_the_page_of_files_names_every_column_of_the_plain_run():
+    assert set(tables.plain_schema(4).names) <= documented("plain")
 
 
 def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_other():

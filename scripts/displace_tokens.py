@@ -1,0 +1,44 @@
+"""Choose which words, or tokens, of each sequence change places at every fraction: once, for all ways and models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from triaxis import displacement, provenance, sources, tables
+from triaxis.faults import UserError, reporting
+from triaxis.models import load_tokenizer
+from triaxis.sampling import prefix_tokens
+
+with reporting(snakemake.log[0]) as log:
+    params = snakemake.params
+    record = json.loads(Path(snakemake.input.record).read_text())
+    sources.verify(record)
+    tokenizer = load_tokenizer(record["folder"])
+    prefix = len(prefix_tokens(tokenizer))
+    sequences = tables.read_parquet(snakemake.input.sequences)
+    if len(sequences) < params.taken:
+        raise UserError(
+            f"tolerance.sequences is too many: {snakemake.input.sequences} holds {len(sequences)} sequences where "
+            f"{params.taken} are asked for; lower it, or raise sequences.count"
+        )
+    documents = tables.read_parquet(snakemake.input.documents, ["document", "text"])
+    texts = dict(zip(documents["document"].to_pylist(), documents["text"].to_pylist(), strict=True))
+    displacements = {}
+    for row in sequences.slice(0, params.taken).to_pylist():
+        units = displacement.token_units(row["length"], prefix)
+        if params.unit == "word":
+            text = texts[row["document"]]
+            encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            window = slice(row["offset"], row["offset"] + row["length"] - prefix)
+            words = displacement.word_units(text, np.array(encoded.offset_mapping[window]))
+            units = np.concatenate([np.full(prefix, displacement.STAYS), words])
+        for fraction in params.fractions:
+            seed = (params.seed, row["sequence"])
+            try:
+                displacements[row["sequence"], fraction] = displacement.displace(units, fraction, params.window, seed)
+            except UserError as error:
+                raise UserError(f"sequence {row['sequence']}, document {row['document']}: {error}") from None
+    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.sequences))
+    rows = displacement.to_table(displacements)
+    tables.write_parquet(snakemake.output[0], rows, tables.DISPLACEMENTS, metadata)

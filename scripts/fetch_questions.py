@@ -1,0 +1,14 @@
+"""Fetch and verify a file of questions, and record what it was."""
+
+import json
+from pathlib import Path
+
+from triaxis import files, sources
+from triaxis.faults import reporting
+
+with reporting(snakemake.log[0]):
+    params, lock = snakemake.params, snakemake.input.lock
+    source = sources.parse_source(params.source)
+    pins = json.loads(Path(lock[0]).read_text()) if lock else None
+    record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
+    files.write_json(snakemake.output[0], record)

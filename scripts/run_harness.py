@@ -1,0 +1,32 @@
+"""Run a model on one task of lm-evaluation-harness, plain and disturbed."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from triaxis import harness, provenance, tables
+from triaxis.capture import probe_layouts
+from triaxis.faults import reporting
+from triaxis.models import load_tokenizer, open_model, revision_of
+from triaxis.taskruns import Conditions
+
+with reporting(snakemake.log[0]):
+    params = snakemake.params
+    harness.import_harness()  # a missing package is told before a model is loaded
+    torch.set_num_threads(snakemake.threads)
+    model = open_model(snakemake.input.record, params, params.random_seed)
+    rows = harness.run_harness(
+        model,
+        probe_layouts(model),
+        load_tokenizer(model.name_or_path),
+        Conditions(**params.conditions),
+        snakemake.wildcards.harness,
+        params.metric,
+        limit=params.limit,
+        folder=params.folder,
+        batch=params.batch,
+    )
+    record = json.loads(Path(snakemake.input.record).read_text())
+    upstream = {"model": snakemake.wildcards.model, "revision": revision_of(record, params.random_seed)}
+    tables.write_parquet(snakemake.output[0], rows, tables.TASKS, provenance.describe(params, upstream))

@@ -1,0 +1,134 @@
+"""Disturbed order in a real run: every file, nothing twice, and what a user is told."""
+
+import csv
+import json
+
+import duckdb
+import pytest
+from transformers import AutoTokenizer
+
+from pipeline import tiny
+
+# Side by side, not one after the other.
+THREADS = ["--set-threads", "run_plain=1", "run_disturbed=1"]
+FIGURES = {"tolerance", "cosines", "link"}
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory, finished):
+    """A copy of the finished workspace in which the target `tolerance` has run to its end."""
+    import shutil
+
+    from pipeline.conftest import Workspace
+
+    folder = tmp_path_factory.mktemp("disturbed")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
+    copy = Workspace.__new__(Workspace)
+    copy.folder, copy.configfile, copy.environment = folder, finished.configfile, finished.environment
+    run = copy.run("tolerance", *THREADS)
+    assert run.status == 0, run.output
+    assert run.rules["run_disturbed"] == 2 * 3  # models, ways
+    assert run.rules["run_plain"] == 2
+    assert run.rules["displace_tokens"] == 1
+    return copy
+
+
+def test_every_way_has_its_rows(disturbed):
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            f"SELECT model, way, fraction, count(*), count(DISTINCT sequence) FROM "
+            f"read_parquet('{disturbed.folder}/results/tolerance/**/*.parquet', hive_partitioning = true) "
+            "GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    ways = ("feature", "position", "text")
+    assert rows == [
+        (model, way, fraction, 2 * 32, 2)
+        for model in ("tiny", "tiny-random")
+        for way in ways
+        for fraction in (0, 0.1, 1)
+    ]
+
+
+def test_the_tables_and_figures_are_there(disturbed):
+    with (disturbed.folder / "results/tables/tolerance.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 3 * 3
+    assert all(float(row["ratio"]) == 1 for row in rows if float(row["fraction"]) == 0)
+    with (disturbed.folder / "results/tables/tolerance_link.csv").open() as file:
+        assert [(row["model"], float(row["fraction"])) for row in csv.DictReader(file)] == [
+            (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.1, 1)
+        ]
+    figures = {path.name for path in (disturbed.folder / "results/figures").iterdir()}
+    assert {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} <= figures
+
+
+def test_a_second_run_has_nothing_to_do_and_a_lost_way_is_run_alone(disturbed):
+    assert disturbed.dry("tolerance").nothing
+    lost = disturbed.folder / "results/tolerance/model=tiny/way=text/shard-0000.parquet"
+    content = lost.read_bytes()
+    lost.unlink()
+    (disturbed.folder / "results/tables/tolerance.csv").unlink()
+    rules = disturbed.dry("tolerance").rules
+    assert rules["run_disturbed"] == 1 and "run_plain" not in rules
+    run = disturbed.run("tolerance", *THREADS)
+    assert run.status == 0, run.output
+    assert lost.read_bytes() == content
+
+
+def test_more_sequences_only_add_shards(disturbed):
+    path = disturbed.folder / "config/tiny.yaml"
+    before = path.read_text()
+    disturbed.edit("config/tiny.yaml", "  sequences: 2\n  fractions", "  sequences: 4\n  fractions")
+    rules = disturbed.dry("tolerance").rules
+    path.write_text(before)
+    assert (rules["displace_tokens"], rules["run_plain"], rules["run_disturbed"]) == (1, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "fractions: [0.1, 1]",
+            "fractions: [0.1, 1.5]",
+            "'tolerance.fractions.1': 1.5 is greater than the maximum of 1",
+        ),
+        ("fractions: [0.1, 1]", "fractions: [0.1, -1]", "'tolerance.fractions.1': -1 is less than the minimum of 0"),
+        ("fractions: [0.1, 1]", "ways: [texts]", "config key 'tolerance.ways.0': 'texts' is not one of"),
+        ("fractions: [0.1, 1]", "windows: 2", "config key 'tolerance.windows' is unknown; did you mean 'window'?"),
+        ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "tolerance.sequences is too many"),
+        ("fractions: [0.1, 1]", "layers: [5]", "tolerance.layers [5] are out of range: the model has layers 0 to 1"),
+    ],
+)
+def test_bad_input_is_one_line(copy_of_finished, old, new, message):
+    copy_of_finished.edit("config/tiny.yaml", old, new)
+    run = copy_of_finished.run("tolerance")
+    assert run.status != 0
+    assert message in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_text_without_word_boundaries_is_one_line_and_its_tokens_can_be_swapped(workspace):
+    for path in (workspace.folder / "tiny-corpus").iterdir():
+        path.write_text(path.read_text().replace(" ", ","))
+    tokenizer = AutoTokenizer.from_pretrained(workspace.folder / "tiny-model")
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend["pre_tokenizer"] = {"type": "Punctuation", "behavior": "Removed"}
+    (workspace.folder / "tiny-model/tokenizer.json").write_text(json.dumps(backend))
+    target = "results/displacements/model=tiny/shard-0000.parquet"
+    run = workspace.run(target)
+    assert run.status != 0
+    assert "the text has no two whole words, set apart by spaces" in run.output
+    assert "tolerance.unit to token" in run.output and "Traceback" not in run.output
+    assert not (workspace.folder / target).exists()
+    workspace.edit("config/tiny.yaml", "  fractions: [0.1, 1]", "  fractions: [0.1, 1]\n  unit: token")
+    run = workspace.run(target)
+    assert run.status == 0, run.output
+
+
+def test_a_table_that_changes_with_the_largest_position_is_one_line(workspace):
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    tiny.make_model(workspace.folder / "tiny-model", rope_parameters=rope)
+    run = workspace.run("results/tolerance/model=tiny/way=position/shard-0000.parquet")
+    assert run.status != 0
+    assert "a position table of type 'dynamic', which changes with the largest position" in run.output
+    assert "Traceback" not in run.output
