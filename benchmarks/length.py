@@ -29,7 +29,7 @@ METHODS = ("plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "line
 
 def model_of(stretch: Stretch | None) -> torch.nn.Module:
     record = json.loads(Path(f"resources/models/{MODEL}.json").read_text())
-    model = load_model(record["folder"], "float32", torch.device("cpu"), None, stretch)
+    model = load_model(record["folder"], "float32", torch.device("cpu"), stretch=stretch)
     model.model.layers = model.model.layers[:LAYERS]
     model.config.num_hidden_layers = LAYERS
     return model

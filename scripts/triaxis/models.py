@@ -161,6 +161,7 @@ def load_model(
     dtype: str,
     device: torch.device | None,
     random_seed: int | None = None,
+    *,
     attention: str | None = None,
     stretch: Stretch | None = None,
 ) -> PreTrainedModel:
@@ -201,7 +202,9 @@ def open_model(
     """
     fetched = json.loads(Path(record).read_text())
     sources.verify(fetched)
-    return load_model(fetched["folder"], options["dtype"], choose_device(options["device"]), random_seed, attention)
+    return load_model(
+        fetched["folder"], options["dtype"], choose_device(options["device"]), random_seed, attention=attention
+    )
 
 
 def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:

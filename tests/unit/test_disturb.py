@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES
+from families import SIZES
 
 from triaxis import disturb
 from triaxis.capture import Call, attending, measure_rotary, probe_layouts

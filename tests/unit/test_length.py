@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import SIZES
+from families import SIZES
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from triaxis import tables
@@ -61,7 +61,7 @@ def saved(build_model, tmp_path):
 
 def runner_of(folder, name: str) -> Runner:
     own = method(name)
-    model = load_model(folder, "float32", torch.device("cpu"), None, own.stretch)
+    model = load_model(folder, "float32", torch.device("cpu"), stretch=own.stretch)
     return Runner(model, probe_layouts(model), own)
 
 
@@ -162,7 +162,7 @@ def test_dynamic_scaling_does_not_remember_longer_texts(saved):
 
 def test_stretching_goes_through_transformers_own_configuration(saved):
     for kind in ("yarn", "linear", "dynamic"):
-        model = load_model(saved, "float32", torch.device("cpu"), None, Stretch(kind, 3.0, 32))
+        model = load_model(saved, "float32", torch.device("cpu"), stretch=Stretch(kind, 3.0, 32))
         config = AutoConfig.from_pretrained(saved)
         config.rope_parameters = config.rope_parameters | {
             "rope_type": kind,

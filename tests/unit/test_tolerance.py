@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import SIZES
+from families import SIZES
 
 from triaxis import tables
 from triaxis.capture import attending, attention_modules, measure_rotary, probe_layouts
