@@ -40,7 +40,9 @@ def seconds(workspace: Workspace, rule: str) -> float:
 def finished_jobs(log: str) -> list[str]:
     """The messages of the jobs that Snakemake's log calls finished; each names its rule's work and its shard."""
     messages = dict(re.findall(r"^Job (\d+): (.*)$", log, re.MULTILINE))
-    return [messages[number] for number in re.findall(r"^Finished jobid: (\d+) ", log, re.MULTILINE) if number != "0"]
+    return [
+        messages[number] for number in re.findall(r"^Finished jobid: (\d+) ", log, re.MULTILINE) if number in messages
+    ]
 
 
 class Killer:
