@@ -40,7 +40,9 @@ def seconds(workspace: Workspace, rule: str) -> float:
 def finished_jobs(log: str) -> list[str]:
     """The messages of the jobs that Snakemake's log calls finished; each names its rule's work and its shard."""
     messages = dict(re.findall(r"^Job (\d+): (.*)$", log, re.MULTILINE))
-    return [messages[number] for number in re.findall(r"^Finished jobid: (\d+) ", log, re.MULTILINE) if number != "0"]
+    return [
+        messages[number] for number in re.findall(r"^Finished jobid: (\d+) ", log, re.MULTILINE) if number in messages
+    ]
 
 
 class Killer:
@@ -63,14 +65,14 @@ class Killer:
         (`forced`), or after them, are not counted as finished."""
         way = WAYS[len(self.kills) % len(WAYS)]
         self.counting = self.counting and not forced
-        process = self.workspace.start(*(("--forcerun", *forced) if forced else ()))
+        process = self.workspace.start(*(("--forcerun", *forced, "--until", *forced) if forced else ()))
         self.sessions.append(process.pid)
         while process.poll() is None:
             for rule in sorted(running(process)):
                 if rule not in self.kills and self._kill(process, rule, way):
                     self._close(process)
                     return True
-            time.sleep(0.02)
+            time.sleep(0.01)
         self._close(process)
         assert process.returncode == 0, self.workspace.last_log()[-3000:]
         return False
@@ -78,7 +80,7 @@ class Killer:
     def _kill(self, process: subprocess.Popen, rule: str, way: str) -> bool:
         """Kill `way` after a random share of the rule's length; False if its job had ended by then."""
         job = running(process).get(rule)
-        time.sleep(self.random.uniform(0, 0.5) * self.lengths[rule])
+        time.sleep(self.random.uniform(0, 0.5 if self.counting else 0.1) * self.lengths[rule])
         if job is None or not job.is_running() or job.status() == psutil.STATUS_ZOMBIE:
             return False
         if way == "machine":
