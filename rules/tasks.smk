@@ -83,7 +83,8 @@ rule run_tasks:
         "logs/run_tasks/{model}-{task}.tsv"
     conda:
         "../envs/gpu.yaml"
-    threads: 8
+    # Many short passes: jobs side by side are faster than one on many threads.
+    threads: 1
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
