@@ -1,5 +1,6 @@
 """The most memory that a stretch of work took."""
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,10 @@ def watch_memory(device: torch.device) -> Callable[[], float | None]:
         return peak_on_device
     if device.type != "cpu":
         return lambda: None
+    # What earlier work has freed but glibc still holds would be taken again unseen.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     try:
         RESET.write_text("5")
         start = _status("VmRSS")
