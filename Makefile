@@ -30,7 +30,7 @@ length: run ## past the training length: plain attention beside LM-Infinite (min
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- length
 
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-cluster: .venv/.locked ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
 	$(BIN)/python -m pytest -rs -m cluster tests/cluster
