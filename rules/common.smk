@@ -51,8 +51,9 @@ def record_of(wildcards):
 
 
 def one_of(models):
-    """A wildcard's constraint: one of these names, or nothing if there are none."""
-    return "|".join(map(re.escape, models)) or "(?!)"
+    """A wildcard's constraint: one of these names, or nothing if there are none (without a question mark, which would
+    cut the URL of a file in a storage backend)."""
+    return "|".join(map(re.escape, models)) or r"\b\B"
 
 
 def shards_of(stage, models=MODELS):

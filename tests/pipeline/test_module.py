@@ -48,7 +48,7 @@ def test_another_workflow_uses_this_one(finished, workspace):
     assert not (folder / "results").exists()
     with duckdb.connect(str(folder / "measured/results/triaxis.duckdb"), read_only=True) as database:
         database.execute(f"SET file_search_path = '{folder}/measured'")
-        assert database.sql("SELECT count(*) FROM fits").fetchone()[0] > 0
+        assert database.sql("SELECT count(*) FROM fits").fetchall()[0][0] > 0
     assert (folder / "collected.csv").read_text() == (finished.folder / "results/tables/headline.csv").read_text()
     assert workspace.dry("--rerun-triggers", "mtime", "params", "input").nothing
     # All but the report: the outer workflow makes its own.

@@ -27,7 +27,7 @@ def test_results_in_a_storage_backend_are_those_of_a_local_run(finished, workspa
     assert (workspace.folder / "resources/models/tiny.json").exists() and not (store / "resources").exists()
     with duckdb.connect(str(store / "results/triaxis.duckdb"), read_only=True) as database:
         database.execute(f"SET file_search_path = '{store}'")
-        assert database.sql("SELECT count(*) FROM sequences").fetchone() == (8,)
+        assert database.sql("SELECT count(*) FROM sequences").fetchall() == [(8,)]
     again = workspace.dry(*storage)
     assert again.nothing, again.output
 
