@@ -2,62 +2,66 @@
 # sequence of each shard, or none; what is not written is summed as it is made.
 
 
-rule dump_logits:
-    input:
-        features="results/features/model={model}/shard-{shard}.parquet",
-        rope="results/rope/model={model}/shard-{shard}.parquet",
-    output:
-        "results/logits/model={model}/shard-{shard}.parquet",
-    log:
-        "logs/dump_logits/{model}-{shard}.log",
-    benchmark:
-        "logs/dump_logits/{model}-{shard}.tsv"
-    wildcard_constraints:
-        model=one_of(ROTARY),
-    conda:
-        "../envs/analysis.yaml"
-    threads: 2
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        code=code_hash("scripts/dump_logits.py"),
-        heads=config["logits"]["heads"],
-        first_alone=KEEP == "sample",
-    message:
-        "Writing logits: {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/dump_logits.py"
+if ROTARY:
+
+    rule dump_logits:
+        input:
+            features="results/features/model={model}/shard-{shard}.parquet",
+            rope="results/rope/model={model}/shard-{shard}.parquet",
+        output:
+            "results/logits/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/dump_logits/{model}-{shard}.log",
+        benchmark:
+            "logs/dump_logits/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(ROTARY),
+        conda:
+            "../envs/analysis.yaml"
+        threads: 2
+        resources:
+            mem_mb=growing(4000),
+            runtime=growing(60),
+        params:
+            code=code_hash("scripts/dump_logits.py"),
+            heads=config["logits"]["heads"],
+            first_alone=KEEP == "sample",
+        message:
+            "Writing logits: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/dump_logits.py"
 
 
-rule capture_logits:
-    input:
-        sequences="results/sequences/model={model}/shard-{shard}.parquet",
-        record=record_of,
-    output:
-        "results/logits/model={model}/shard-{shard}.parquet",
-    log:
-        "logs/capture_logits/{model}-{shard}.log",
-    benchmark:
-        "logs/capture_logits/{model}-{shard}.tsv"
-    wildcard_constraints:
-        model=one_of(CAPTURED),
-    conda:
-        "../envs/gpu.yaml"
-    threads: 8
-    resources:
-        mem_mb=growing(8000),
-        runtime=growing(60),
-    params:
-        code=code_hash("scripts/capture_logits.py"),
-        random_seed=lambda wildcards: MODELS[wildcards.model],
-        features={**RUN, "layers": config["features"]["layers"]},
-        heads=config["logits"]["heads"],
-        first_alone=KEEP == "sample",
-    message:
-        "Capturing logits: {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/capture_logits.py"
+if CAPTURED:
+
+    rule capture_logits:
+        input:
+            sequences="results/sequences/model={model}/shard-{shard}.parquet",
+            record=record_of,
+        output:
+            "results/logits/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/capture_logits/{model}-{shard}.log",
+        benchmark:
+            "logs/capture_logits/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(CAPTURED),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 8
+        resources:
+            mem_mb=growing(8000),
+            runtime=growing(60),
+        params:
+            code=code_hash("scripts/capture_logits.py"),
+            random_seed=lambda wildcards: MODELS[wildcards.model],
+            features={**RUN, "layers": config["features"]["layers"]},
+            heads=config["logits"]["heads"],
+            first_alone=KEEP == "sample",
+        message:
+            "Capturing logits: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/capture_logits.py"
 
 
 if KEEP == "all":
@@ -87,7 +91,8 @@ if KEEP == "all":
         script:
             "../scripts/sum_logits.py"
 
-else:
+
+if KEEP != "all" and ROTARY:
 
     rule sum_features:
         input:
@@ -117,6 +122,9 @@ else:
             "Summing logits unwritten: {wildcards.model}, shard {wildcards.shard}"
         script:
             "../scripts/sum_features.py"
+
+
+if KEEP != "all" and CAPTURED:
 
     rule sum_captured:
         input:
