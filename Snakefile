@@ -104,4 +104,5 @@ localrules:
 
 
 onstart:
+    check_targets(workflow.dag.needrun_jobs())
     check_partitions(workflow.dag.needrun_jobs())

@@ -79,5 +79,5 @@ def measure() -> list[tuple[str, str, str]]:
         growth = peaks[name][-1] / peaks[name][-2]
         asked = "memory at most 2.2 x for twice the length" if name in ("lm_infinite", "inf_llm") else "-"
         measured = f"{speed} tokens/s; {memory} MiB, {growth:.2f} x from 4k to 8k"
-        rows.append((f"length, {name} ({what})", measured, asked))
+        rows.append((f"length, {name} ({what if not rows else 'the same'})", measured, asked))
     return rows

@@ -97,6 +97,16 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def check_targets(jobs):
+    """End with one line if a target is asked for that is made of queries and keys before rotation, and there are none."""
+    asked = {"surgery", "tolerance", "tasks", "length"} & {job.rule.name for job in jobs}
+    if asked and not ROTARY:
+        sys.exit(
+            f"ERROR: {', '.join(sorted(asked))} cannot be made: it takes queries and keys before rotation, and every model "
+            "of this configuration has capture: logits"
+        )
+
+
 def check_partitions(jobs):
     """End with one line if a job is for a SLURM partition that is not there: sbatch would say so job by job."""
     wanted = {job.resources.slurm_partition: job.rule.name for job in jobs if job.resources.get("slurm_partition")}

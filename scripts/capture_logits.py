@@ -2,10 +2,10 @@
 
 import torch
 
-from triaxis import provenance, sampling, tables
+from triaxis import sampling, tables
 from triaxis.faults import reporting
 from triaxis.logits import CausalCells, chosen_heads, writer
-from triaxis.models import describe_run, open_model, revision_of
+from triaxis.models import describe_run, open_model
 from triaxis.softmax import Tensor, capture_logits
 
 with reporting(snakemake.log[0]):
@@ -14,16 +14,15 @@ with reporting(snakemake.log[0]):
     numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
     count = 1 if params.first_alone else len(numbers)
     model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
-    upstream = tables.read_metadata(snakemake.input.sequences)
-    upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | describe_run(options)
+    metadata = describe_run(params, options, tables.read_metadata(snakemake.input.sequences))
     layers = None if options["layers"] == "all" else options["layers"]
     heads = None if params.heads == "all" else params.heads
+    chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
+    cells = CausalCells(chosen, tokens.shape[1])
     with writer(snakemake.output[0], metadata) as parquet:
 
         def write(sequence: int, layer: int, matrices: Tensor) -> None:
-            chosen = chosen_heads(heads, len(matrices))
-            table = CausalCells(chosen, tokens.shape[1]).table(sequence, layer, matrices[chosen].float().cpu().numpy())
+            table = cells.table(sequence, layer, matrices[chosen].float().cpu().numpy())
             parquet.write_table(table, row_group_size=len(table))
 
         capture_logits(model, tokens[:count], numbers[:count], layers, batch=options["batch"], keep=write)

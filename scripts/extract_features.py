@@ -2,20 +2,18 @@
 
 import torch
 
-from triaxis import features, provenance, rope, sampling, tables
+from triaxis import features, rope, sampling, tables
 from triaxis.capture import probe_layouts
 from triaxis.extract import extract_features
 from triaxis.faults import reporting
-from triaxis.models import describe_run, open_model, revision_of
+from triaxis.models import describe_run, open_model
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.features
     torch.set_num_threads(snakemake.threads)
     numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
     model = open_model(snakemake.input.record, options, params.random_seed)
-    upstream = tables.read_metadata(snakemake.input.sequences)
-    upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | describe_run(options)
+    metadata = describe_run(params, options, tables.read_metadata(snakemake.input.sequences))
     layouts = probe_layouts(model)
     with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as parquet:
         rotaries, errors = extract_features(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoConfig
 
-from triaxis import provenance, sources, tables
+from triaxis import sources, tables
 from triaxis.capture import probe_layouts
 from triaxis.faults import reporting
 from triaxis.length import Plan, Runner, check_lengths, make_method, run_lengths, run_passkeys
@@ -17,7 +17,6 @@ from triaxis.models import (
     describe_run,
     load_model,
     load_tokenizer,
-    revision_of,
     training_length_of,
 )
 
@@ -42,9 +41,7 @@ with reporting(snakemake.log[0]) as log:
         dtype=np.int32,
     )
     upstream = tables.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
-    upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | {
-        **describe_run(params),
+    metadata = describe_run(params, params, upstream) | {
         "training_length": str(own_length),
         "training_length_is": "the model's own" if options["training_length"] is None else "an override",
     }

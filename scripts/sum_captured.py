@@ -2,11 +2,11 @@
 
 import torch
 
-from triaxis import provenance, sampling, tables
+from triaxis import sampling, tables
 from triaxis.device_sums import MatrixSums
 from triaxis.faults import reporting
 from triaxis.logits import chosen_heads
-from triaxis.models import describe_run, open_model, revision_of
+from triaxis.models import describe_run, open_model
 from triaxis.softmax import Tensor, capture_logits
 
 with reporting(snakemake.log[0]):
@@ -14,16 +14,14 @@ with reporting(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
     numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
     model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
-    upstream = tables.read_metadata(snakemake.input.sequences)
-    upstream["revision"] = revision_of(upstream, params.random_seed)
-    metadata = provenance.describe(params, upstream) | describe_run(options)
+    metadata = describe_run(params, options, tables.read_metadata(snakemake.input.sequences))
     layers = None if options["layers"] == "all" else options["layers"]
     heads = None if params.heads == "all" else params.heads
+    chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
     sums = MatrixSums(tokens.shape[1], params.half_seed, model.device)
     with tables.parquet_writer(snakemake.output[0], tables.SUMS, metadata) as parquet:
 
         def write(sequence: int, layer: int, matrices: Tensor) -> None:
-            chosen = chosen_heads(heads, len(matrices))
             parquet.write_table(sums.rows(sequence, layer, chosen, matrices[chosen]))
 
         capture_logits(model, tokens, numbers, layers, batch=options["batch"], keep=write)

@@ -12,7 +12,7 @@ with reporting(snakemake.log[0]), torch.inference_mode():
     params = snakemake.params
     torch.set_num_threads(snakemake.threads)
     # Sums need one device only: any will do for a model that is spread over several.
-    device = choose_device(params.device if params.device != "spread" else "auto") or torch.device("cpu")
+    device = choose_device(params.device if params.device != "spread" else "auto")
     rows = sum_features(
         read_features(snakemake.input.features),
         rope.from_table(tables.read_parquet(snakemake.input.rope)),

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from triaxis import sources
+from triaxis import provenance, sources
 from triaxis.faults import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -212,9 +212,13 @@ def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:
     return upstream["revision"] + ("" if random_seed is None else f" random weights, seed {random_seed}")
 
 
-def describe_run(options: Mapping[str, Any]) -> dict[str, str]:
-    """What the metadata of a file that a model made say of its run; options: as for `open_model`."""
-    return {
+def describe_run(params: Mapping[str, Any], options: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, str]:
+    """The key-value metadata of a file that a model made in a run.
+
+    params: the rule's, `random_seed` among them; options: as for `open_model`; upstream: of the file that it read.
+    """
+    own = dict(upstream) | {"revision": revision_of(upstream, params["random_seed"])}
+    return provenance.describe(params, own) | {
         "device": describe_device(choose_device(options["device"])),
         "dtype": options["dtype"],
         "torch": torch.__version__,

@@ -34,6 +34,15 @@ class _Watch(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def learned_positions(model: PreTrainedModel) -> float:
+    """How many positions a model has an embedding of; infinite if it has none."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    # Some leave a few rows before the first position (OPT: two).
+    held = [table for table in tables if table is not model.get_input_embeddings()]
+    return most if most and any(0 <= table.num_embeddings - most <= 2 for table in held) else float("inf")
+
+
 @torch.inference_mode()
 def capture_logits(
     model: PreTrainedModel,
@@ -49,7 +58,8 @@ def capture_logits(
     model: with eager attention. layers: those to keep, None for all. W: (heads, length, length) on the model's
     device, as its softmax receives it: after any bias, such as that of ALiBi; cells above the diagonal hold the mask.
     Raises UserError if the softmaxes are not one for each layer, if a layer is out of range, if a causal cell is
-    masked (a window shorter than the sequences), if the model caps its logits, or if a logit is not finite.
+    masked (a window shorter than the sequences), if the model caps its logits or has learned fewer positions, or if
+    a logit is not finite.
     """
     kind, depth = model.config.model_type, model.config.get_text_config().num_hidden_layers
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
@@ -57,6 +67,10 @@ def capture_logits(
     if beyond := [layer for layer in layers or [] if layer >= depth]:
         raise UserError(f"features.layers {beyond} are out of range: the model has layers 0 to {depth - 1}")
     length = tokens.shape[1]
+    if length > (most := learned_positions(model)):
+        raise UserError(
+            f"a model of type '{kind}' has learned {most} positions, and sequences.length is {length}: lower it"
+        )
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     progress = tqdm(total=len(tokens) * depth, unit="layer", desc="capture", mininterval=5)
     for start in range(0, len(tokens), batch):

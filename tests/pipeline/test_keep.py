@@ -58,6 +58,9 @@ def test_a_model_without_rotation_alone_gets_the_fit_and_its_figures(workspace):
     assert (workspace.folder / "results/figures/matrices-tiny.png").exists()
     manifest = json.loads((workspace.folder / "results/manifest.json").read_text())
     assert manifest["models"]["tiny"]["device"] == "cpu"
+    refused = workspace.run("surgery")
+    assert refused.status != 0
+    assert [line for line in refused.output.splitlines() if "surgery cannot be made" in line]
 
 
 def test_a_model_without_rotation_is_told_how_it_can_be_measured(workspace):

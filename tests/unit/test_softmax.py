@@ -137,6 +137,17 @@ def test_what_cannot_be_captured_is_refused_by_name():
     assert "type 'gpt_oss' shows 0 softmaxes over its keys for 2 layers" in refusal(sinks)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "opt", "gpt_bigcode"])
+def test_more_tokens_than_learned_positions_are_refused(family):
+    assert f"type '{family}' has learned 64 positions, and sequences.length is 65" in refusal(
+        build(family), some_tokens(65)
+    )
+
+
+def test_positions_that_are_not_learned_have_no_end():
+    assert captured(build("bloom"), some_tokens(70, 1))
+
+
 def test_logits_that_are_not_finite_are_refused():
     model = build("gpt2")
     with torch.no_grad():
