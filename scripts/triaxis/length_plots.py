@@ -42,8 +42,8 @@ def _lengths_axis(panel: Axes, lengths: Array) -> None:
     panel.set_xticks(lengths)
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    crowded = len(lengths) > 3 or bool((lengths[1:] < 1.3 * lengths[:-1]).any())
-    panel.tick_params(axis="x", labelrotation=45 if crowded else 0)
+    close = bool((lengths[1:] < 1.3 * lengths[:-1]).any())
+    panel.tick_params(axis="x", labelrotation=90 if close else 45 if len(lengths) > 3 else 0)
     panel.set_xlabel("length (tokens)")
 
 
