@@ -7,7 +7,6 @@ knows. docs/method.md, "Length".
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from triaxis import tables
 from triaxis.capture import Attend, Call, Layout, attending
 from triaxis.components import Continued, continue_components, to_table
 from triaxis.faults import UserError
 from triaxis.memory import watch_memory
-from triaxis.models import Stretch
+from triaxis.models import Stretch, predict
 from triaxis.passkey import passkey_prompt
 from triaxis.variants import Bands, Watch, inf_llm, lm_infinite, plain
 
@@ -177,10 +175,7 @@ class Runner:
         """(first position, logits (batch, positions, vocabulary)) by the model's own head, some positions at a time:
         logits of all of them would outweigh everything else."""
         for start in range(0, hidden.shape[1], HEAD_CHUNK):
-            part = hidden[:, start : start + HEAD_CHUNK]
-            with _answering(self.model, part):
-                ids = torch.zeros(part.shape[:2], dtype=torch.long, device=part.device)
-                yield start, self.model(input_ids=ids, use_cache=False).logits
+            yield start, predict(self.model, hidden[:, start : start + HEAD_CHUNK])
 
     def losses(self, ids: Tensor, hidden: Tensor) -> NDArray[np.float64]:
         """(length - 1,): the loss, in nats, of each token of ids (1, length) but the first."""
@@ -204,17 +199,6 @@ class Runner:
                 f"a model of type '{self.model.config.model_type}' refuses {self.method.name}: on a short text, which "
                 f"that method should leave as it is, its states are off by {error:.1e}; leave the method out for it"
             )
-
-
-@contextmanager
-def _answering(model: PreTrainedModel, hidden: Tensor) -> Iterator[None]:
-    """Let the model below the head answer with these hidden states instead of running."""
-    base: Any = model.base_model
-    base.forward = lambda *args, **options: BaseModelOutputWithPast(last_hidden_state=hidden)
-    try:
-        yield
-    finally:
-        del base.forward
 
 
 @dataclass

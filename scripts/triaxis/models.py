@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from triaxis import provenance, sources
 from triaxis.faults import UserError
@@ -224,6 +225,17 @@ def describe_run(params: Mapping[str, Any], options: Mapping[str, Any], upstream
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def predict(model: PreTrainedModel, last: torch.Tensor) -> torch.Tensor:
+    """Last hidden states (batch, length, size) -> the model's logits (batch, length, vocabulary): its head alone."""
+    # The output of a mixture of experts, which has what any head reads.
+    base = model.base_model
+    base.forward = lambda *args, **options: MoeModelOutputWithPast(last_hidden_state=last)
+    try:
+        return model(input_ids=torch.zeros(last.shape[:2], dtype=torch.long, device=last.device)).logits
+    finally:
+        del base.forward
 
 
 def spread(model: PreTrainedModel) -> PreTrainedModel:

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from triaxis import tables
 from triaxis.capture import Layout, Tensor, attention_modules
 from triaxis.displacement import Displacement
 from triaxis.disturb import disturbing
 from triaxis.faults import UserError
+from triaxis.models import predict
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,6 @@ def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch: int) -> 
             last = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         for row in range(len(ids)):
             yield States({layer: output[row].cpu() for layer, output in attention.items()}, last[row].cpu())
-
-
-def predict(model: PreTrainedModel, last: Tensor) -> Tensor:
-    """Last hidden states (batch, length, size) -> the model's logits (batch, length, vocabulary): its head alone."""
-    base = model.base_model
-    base.forward = lambda *args, **options: MoeModelOutputWithPast(last_hidden_state=last)
-    try:
-        return model(input_ids=torch.zeros(last.shape[:2], dtype=torch.long, device=last.device)).logits
-    finally:
-        del base.forward
 
 
 def states_to_tables(sequence: int, states: States) -> Iterator[pa.Table]:

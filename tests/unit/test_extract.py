@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from families import ROTARY
 from transformers import LlamaConfig
 
 from triaxis import extract
@@ -23,6 +24,7 @@ from triaxis.models import (
     free_memory,
     load_model,
     load_tokenizer,
+    predict,
 )
 from triaxis.rope import Rotary
 
@@ -191,6 +193,18 @@ def test_a_model_is_loaded_as_trained(llama, folder):
     model = load_model(folder, "float32", CPU)
     assert not model.training and torch.equal(weights(model), weights(llama))
     assert weights(load_model(folder, "bfloat16", CPU)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["Llama 2", "Mixtral", "Gemma 2", "Command R (Cohere)", "GPT-OSS"])
+@torch.inference_mode()
+def test_the_head_alone_predicts_as_the_model_does(build_model, name):
+    """Softcaps and scales of the output included, and the routers of a mixture of experts left out."""
+    family, settings, *_ = ROTARY[name]
+    model, ids = build_model(family, **settings), torch.from_numpy(TOKENS[:2]).long()
+    expected = model(input_ids=ids, use_cache=False).logits
+    last = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    assert torch.equal(predict(model, last), expected)
+    assert torch.equal(model(input_ids=ids, use_cache=False).logits, expected)
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(tmp_path):
