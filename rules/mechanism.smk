@@ -4,17 +4,19 @@
 MECHANISM = ["probes", "dummies", "patterns", "related"]
 
 
-rule probe_distance:
+rule measure_mechanism:
     input:
         features="results/features/model={model}/shard-{shard}.parquet",
         rope="results/rope/model={model}/shard-{shard}.parquet",
     output:
         probes="results/probes/model={model}/shard-{shard}.parquet",
         dummies="results/dummies/model={model}/shard-{shard}.parquet",
+        patterns="results/patterns/model={model}/shard-{shard}.parquet",
+        related="results/related/model={model}/shard-{shard}.parquet",
     log:
-        "logs/probe_distance/{model}-{shard}.log",
+        "logs/measure_mechanism/{model}-{shard}.log",
     benchmark:
-        "logs/probe_distance/{model}-{shard}.tsv"
+        "logs/measure_mechanism/{model}-{shard}.tsv"
     conda:
         "../envs/analysis.yaml"
     # Many small matrix products: two jobs side by side are faster than one on two threads.
@@ -23,37 +25,12 @@ rule probe_distance:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_hash("scripts/probe_distance.py"),
+        code=code_hash("scripts/measure_mechanism.py"),
         grid={name: config["mechanism"][name] for name in ("queries", "keys", "distances")},
     message:
-        "Probing with dummy distances: {wildcards.model}, shard {wildcards.shard}"
+        "Measuring the mechanism: {wildcards.model}, shard {wildcards.shard}"
     script:
-        "../scripts/probe_distance.py"
-
-
-rule measure_pattern:
-    input:
-        features="results/features/model={model}/shard-{shard}.parquet",
-        rope="results/rope/model={model}/shard-{shard}.parquet",
-    output:
-        patterns="results/patterns/model={model}/shard-{shard}.parquet",
-        related="results/related/model={model}/shard-{shard}.parquet",
-    log:
-        "logs/measure_pattern/{model}-{shard}.log",
-    benchmark:
-        "logs/measure_pattern/{model}-{shard}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
-    params:
-        code=code_hash("scripts/measure_pattern.py"),
-    message:
-        "Measuring queries and keys by frequency: {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/measure_pattern.py"
+        "../scripts/measure_mechanism.py"
 
 
 rule solve_expressivity:

@@ -57,7 +57,11 @@ rule build_database:
     input:
         "results/documents.parquet",
         expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
-        [shards_of(stage, models) for stage, models in STAGES.items()],
+        # A view finds the further shards itself, and the tables below take all of them.
+        [
+            expand(f"results/{stage}/model={{model}}/shard-{SHARDS[0]}.parquet", model=models)
+            for stage, models in STAGES.items()
+        ],
         expand("results/tables/{table}.csv", table=["headline", *ROTARY_TABLES]),
         length_files("length_short"),
     output:

@@ -17,8 +17,8 @@ from pipeline.conftest import Workspace
 pytestmark = pytest.mark.cluster
 # Every rule of `rule all` that a cluster is given; all others run where Snakemake runs.
 RULES = {
-    *("tokenize_documents", "extract_features", "dump_logits", "sum_logits", "fit_axes", "probe_distance"),
-    *("measure_pattern", "solve_expressivity", "tabulate_mechanism", "tabulate_fits", "write_manifest"),
+    *("tokenize_documents", "extract_features", "dump_logits", "sum_logits", "fit_axes", "measure_mechanism"),
+    *("solve_expressivity", "tabulate_mechanism", "tabulate_fits", "write_manifest"),
 }
 LENGTH = {"run_length", "compare_outputs"}
 

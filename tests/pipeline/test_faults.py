@@ -145,7 +145,7 @@ def test_a_clock_that_was_ahead_is_named_and_touching_the_files_mends_it(copy_of
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(copy_of_finished, finished, outcomes):
-    first = copy_of_finished.start("--forcerun", "measure_pattern")
+    first = copy_of_finished.start("--forcerun", "measure_mechanism")
     deadline = time.monotonic() + 60
     while not list((copy_of_finished.folder / ".snakemake" / "locks").glob("*")):
         assert time.monotonic() < deadline

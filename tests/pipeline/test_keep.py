@@ -51,7 +51,7 @@ def test_a_model_without_rotation_alone_gets_the_fit_and_its_figures(workspace):
     run = workspace.run()
     assert run.status == 0, run.output
     assert run.rules["sum_captured"] == run.rules["capture_logits"] == 4
-    assert not {"extract_features", "probe_distance", "tabulate_mechanism"} & set(run.rules)
+    assert not {"extract_features", "measure_mechanism", "tabulate_mechanism"} & set(run.rules)
     files = f"{workspace.folder}/results/logits/*/*.parquet"
     kept = duckdb.sql(f"SELECT DISTINCT model, sequence FROM read_parquet('{files}') ORDER BY ALL").fetchall()
     assert kept == [("tiny", 0), ("tiny", 2), ("tiny-random", 0), ("tiny-random", 2)]

@@ -38,4 +38,4 @@ def test_a_grid_larger_than_the_sequence_is_one_line(copy_of_finished):
 def test_a_change_of_the_grid_reruns_the_probes_only(copy_of_finished):
     copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
     rules = copy_of_finished.dry("results/tables/mechanism.csv").rules
-    assert set(rules) == {"probe_distance", "tabulate_mechanism"}
+    assert set(rules) == {"measure_mechanism", "tabulate_mechanism"}
