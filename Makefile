@@ -32,10 +32,10 @@ length: run ## past the training length: plain attention beside LM-Infinite (min
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-cluster: .venv/.locked ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
+test-cluster: .venv/.clustered ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
 	$(BIN)/python -m pytest -rs -m cluster tests/cluster
 
-reliability: .venv/.locked ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
+reliability: .venv/.clustered ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
 	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
@@ -71,6 +71,10 @@ clean: ## remove what a run made; sources and the virtual environment stay
 
 .venv/.tested: .venv/.locked tests/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock
+	@touch $@
+
+.venv/.clustered: .venv/.locked profiles/slurm/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r profiles/slurm/requirements.lock
 	@touch $@
 
 .venv/.benchmarked: .venv/.locked benchmarks/requirements.lock
