@@ -43,7 +43,6 @@ class SlurmWorkspace(Workspace):
 @pytest.fixture
 def slurm_workspace(slurm: Cluster, workspace: Workspace) -> SlurmWorkspace:
     """A fresh workspace: nothing has run in it."""
-    copy = SlurmWorkspace.__new__(SlurmWorkspace)
-    copy.folder, copy.configfile = workspace.folder, workspace.configfile
-    copy.environment = workspace.environment | slurm.environment
+    copy = SlurmWorkspace(workspace.folder)
+    copy.environment |= slurm.environment
     return copy

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from outcomes import Outcomes
 from pipeline import tiny
@@ -46,7 +47,8 @@ class Run:
 
 
 class Workspace:
-    """A copy of the project, whose files a test may change, with a tiny model and corpus beside them."""
+    """A copy of the project, made where there is none, whose files a test may change, with a tiny model and corpus
+    beside them."""
 
     def __init__(self, folder: Path, configfile: str = "config/tiny.yaml") -> None:
         self.folder = folder
@@ -57,7 +59,7 @@ class Workspace:
             "PYTHONDONTWRITEBYTECODE": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        for part in PARTS:
+        for part in PARTS if not (folder / "Snakefile").exists() else []:
             source = PROJECT / part
             if source.is_dir():
                 shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -131,23 +133,29 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace in which the tiny configuration has run to its end; tests only read it or copy it."""
-    folder = tmp_path_factory.mktemp("finished")
-    tiny.make_model(folder / "tiny-model")
-    tiny.make_corpus(folder / "tiny-corpus")
-    workspace = Workspace(folder)
-    run = workspace.run()
-    assert run.status == 0, run.output
-    return workspace
+    """A workspace in which the tiny configuration has run to its end; tests only read it or copy it.
+
+    One for all of xdist's workers, whose folders lie side by side: the first to come makes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if (folder / "results/manifest.json").exists():
+            return Workspace(folder)
+        folder.mkdir()
+        tiny.make_model(folder / "tiny-model")
+        tiny.make_corpus(folder / "tiny-corpus")
+        workspace = Workspace(folder)
+        run = workspace.run()
+        assert run.status == 0, run.output
+        return workspace
 
 
 @pytest.fixture
 def copy_of_finished(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished workspace, time stamps included, that a test may change."""
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
-    copy = Workspace.__new__(Workspace)
-    copy.folder, copy.configfile, copy.environment = tmp_path, finished.configfile, finished.environment
-    return copy
+    return Workspace(tmp_path)
 
 
 @pytest.fixture(scope="session")

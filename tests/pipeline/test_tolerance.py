@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import duckdb
 import pytest
 from transformers import AutoTokenizer
 
 from pipeline import tiny
+from pipeline.conftest import Workspace
 
 # Side by side, not one after the other.
 THREADS = ["--set-threads", "run_plain=1", "run_disturbed=1"]
@@ -17,14 +19,9 @@ FIGURES = {"tolerance", "cosines", "link"}
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory, finished):
     """A copy of the finished workspace in which the target `tolerance` has run to its end."""
-    import shutil
-
-    from pipeline.conftest import Workspace
-
     folder = tmp_path_factory.mktemp("disturbed")
     shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
-    copy = Workspace.__new__(Workspace)
-    copy.folder, copy.configfile, copy.environment = folder, finished.configfile, finished.environment
+    copy = Workspace(folder)
     run = copy.run("tolerance", *THREADS)
     assert run.status == 0, run.output
     assert run.rules["run_disturbed"] == 2 * 3  # models, ways
