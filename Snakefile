@@ -1,5 +1,4 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
-import functools
 import gc
 import math
 import re
@@ -11,16 +10,9 @@ from os.path import relpath
 from pathlib import Path
 from shutil import which
 
-import smart_open
 from snakemake.utils import min_version
 
 min_version("9.27")
-
-# A graph of many thousand jobs is all live objects: looking for garbage in it at the default rate costs a sixth of a dry run.
-gc.set_threshold(200_000, 20, 20)
-
-# Snakemake parses the path of every job's script three times, and smart_open makes a class at each: a fifth of a dry run.
-smart_open.parse_uri = functools.cache(smart_open.parse_uri)
 
 sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
 from triaxis.faults import UserError
@@ -41,6 +33,7 @@ except UserError as error:
     sys.exit(f"ERROR: {error}")
 
 
+include: "rules/planning.smk"
 include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/sequences.smk"
@@ -109,5 +102,6 @@ localrules:
 
 
 onstart:
+    gc.enable()
     check_targets(workflow.dag.needrun_jobs())
     check_partitions(workflow.dag.needrun_jobs())

@@ -4,7 +4,7 @@
 wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
-    run="length|length_short",
+    run="|_short",
     method="[a-z_]+",
     shard="[0-9]+",
     way="text|position|feature",
@@ -122,6 +122,11 @@ def check_partitions(jobs):
             )
 
 
+def run_of(wildcards):
+    """`length` or `length_short`. The wildcard is what differs: a pattern results/{run} would be tried for every file."""
+    return f"length{wildcards.run}"
+
+
 def length_of(run, stage, model):
     """A file a method of one model's run at several lengths."""
     return expand(f"results/{run}/{stage}/model={model}/{{method}}.parquet", method=config[run]["methods"])
@@ -145,7 +150,7 @@ def length_files(run):
 
 def length_options(wildcards):
     """What one method reads of its section: another method's options, or its being there, change nothing for it."""
-    own = config[wildcards.run]
+    own = config[run_of(wildcards)]
     family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
     stretched = wildcards.method in ("yarn", "linear", "dynamic")
     others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if stretched else family}

@@ -17,11 +17,11 @@ rule join_documents:
     input:
         lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
     output:
-        "results/{run}/sequences/model={model}/sequences.parquet",
+        "results/length{run}/sequences/model={model}/sequences.parquet",
     log:
-        "logs/join_documents/{run}-{model}.log",
+        "logs/join_documents/length{run}-{model}.log",
     benchmark:
-        "logs/join_documents/{run}-{model}.tsv"
+        "logs/join_documents/length{run}-{model}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -30,28 +30,28 @@ rule join_documents:
         runtime=10,
     params:
         code=code_hash("scripts/join_documents.py"),
-        length=lambda wildcards: max(config[wildcards.run]["lengths"]),
-        sequences=lambda wildcards: config[wildcards.run]["sequences"],
-        seed=lambda wildcards: config[wildcards.run]["seed"],
+        length=lambda wildcards: max(config[run_of(wildcards)]["lengths"]),
+        sequences=lambda wildcards: config[run_of(wildcards)]["sequences"],
+        seed=lambda wildcards: config[run_of(wildcards)]["seed"],
     message:
-        "Joining documents: {wildcards.run}, {wildcards.model}"
+        "Joining documents: length{wildcards.run}, {wildcards.model}"
     script:
         "../scripts/join_documents.py"
 
 
 rule run_length:
     input:
-        sequences="results/{run}/sequences/model={model}/sequences.parquet",
+        sequences="results/length{run}/sequences/model={model}/sequences.parquet",
         tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
         record=record_of,
     output:
-        **{stage: f"results/{{run}}/{stage}/model={{model}}/{{method}}.parquet" for stage in LENGTH_STAGES},
+        **{stage: f"results/length{{run}}/{stage}/model={{model}}/{{method}}.parquet" for stage in LENGTH_STAGES},
         # Apart from the rest: times are never the same again.
-        costs="results/{run}/costs/model={model}/{method}.parquet",
+        costs="results/length{run}/costs/model={model}/{method}.parquet",
     log:
-        "logs/run_length/{run}-{model}-{method}.log",
+        "logs/run_length/length{run}-{model}-{method}.log",
     benchmark:
-        "logs/run_length/{run}-{model}-{method}.tsv"
+        "logs/run_length/length{run}-{model}-{method}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -65,21 +65,21 @@ rule run_length:
         random_seed=lambda wildcards: MODELS[wildcards.model],
         options=length_options,
     message:
-        "Running past the training length: {wildcards.run}, {wildcards.model}, {wildcards.method}"
+        "Running past the training length: length{wildcards.run}, {wildcards.model}, {wildcards.method}"
     script:
         "../scripts/run_length.py"
 
 
 rule compare_outputs:
     input:
-        lambda wildcards: length_of(wildcards.run, "outputs", wildcards.model),
+        lambda wildcards: length_of(run_of(wildcards), "outputs", wildcards.model),
     output:
-        distances="results/{run}/distances/model={model}/distances.parquet",
-        clouds="results/{run}/clouds/model={model}/clouds.parquet",
+        distances="results/length{run}/distances/model={model}/distances.parquet",
+        clouds="results/length{run}/clouds/model={model}/clouds.parquet",
     log:
-        "logs/compare_outputs/{run}-{model}.log",
+        "logs/compare_outputs/length{run}-{model}.log",
     benchmark:
-        "logs/compare_outputs/{run}-{model}.tsv"
+        "logs/compare_outputs/length{run}-{model}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 2
@@ -88,31 +88,31 @@ rule compare_outputs:
         runtime=growing(30),
     params:
         code=code_hash("scripts/compare_outputs.py"),
-        seed=lambda wildcards: config[wildcards.run]["seed"],
+        seed=lambda wildcards: config[run_of(wildcards)]["seed"],
     message:
-        "Comparing attention outputs: {wildcards.run}, {wildcards.model}"
+        "Comparing attention outputs: length{wildcards.run}, {wildcards.model}"
     script:
         "../scripts/compare_outputs.py"
 
 
 rule tabulate_length:
     input:
-        losses=lambda wildcards: all_lengths(wildcards.run, "losses"),
-        passkeys=lambda wildcards: all_lengths(wildcards.run, "passkeys"),
-        attention=lambda wildcards: all_lengths(wildcards.run, "attention"),
-        components=lambda wildcards: all_lengths(wildcards.run, "components"),
-        distances=lambda wildcards: compared(wildcards.run, "distances"),
+        losses=lambda wildcards: all_lengths(run_of(wildcards), "losses"),
+        passkeys=lambda wildcards: all_lengths(run_of(wildcards), "passkeys"),
+        attention=lambda wildcards: all_lengths(run_of(wildcards), "attention"),
+        components=lambda wildcards: all_lengths(run_of(wildcards), "components"),
+        distances=lambda wildcards: compared(run_of(wildcards), "distances"),
     output:
         csv=report(
-            "results/tables/{run}.csv",
+            "results/tables/length{run}.csv",
             caption="../report/length_table.rst",
             category="Length",
-            labels={"result": "{run}: loss, outputs and attention by method and length"},
+            labels={"result": "length{run}: loss, outputs and attention by method and length"},
         ),
     log:
-        "logs/tabulate_length/{run}.log",
+        "logs/tabulate_length/length{run}.log",
     benchmark:
-        "logs/tabulate_length/{run}.tsv"
+        "logs/tabulate_length/length{run}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -122,27 +122,27 @@ rule tabulate_length:
     params:
         code=code_hash("scripts/tabulate_length.py"),
         models=ROTARY_BASES,
-        methods=lambda wildcards: config[wildcards.run]["methods"],
+        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
     message:
-        "Tabulating the lengths: {wildcards.run}"
+        "Tabulating the lengths: length{wildcards.run}"
     script:
         "../scripts/tabulate_length.py"
 
 
 rule tabulate_costs:
     input:
-        lambda wildcards: all_lengths(wildcards.run, "costs"),
+        lambda wildcards: all_lengths(run_of(wildcards), "costs"),
     output:
         csv=report(
-            "results/tables/{run}_costs.csv",
+            "results/tables/length{run}_costs.csv",
             caption="../report/length_costs_table.rst",
             category="Length",
-            labels={"result": "{run}: time and memory"},
+            labels={"result": "length{run}: time and memory"},
         ),
     log:
-        "logs/tabulate_costs/{run}.log",
+        "logs/tabulate_costs/length{run}.log",
     benchmark:
-        "logs/tabulate_costs/{run}.tsv"
+        "logs/tabulate_costs/length{run}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -152,40 +152,40 @@ rule tabulate_costs:
     params:
         code=code_hash("scripts/tabulate_costs.py"),
         models=ROTARY_BASES,
-        methods=lambda wildcards: config[wildcards.run]["methods"],
+        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
     message:
-        "Tabulating time and memory: {wildcards.run}"
+        "Tabulating time and memory: length{wildcards.run}"
     script:
         "../scripts/tabulate_costs.py"
 
 
 rule plot_length:
     input:
-        losses=lambda wildcards: all_lengths(wildcards.run, "losses"),
-        clouds=lambda wildcards: compared(wildcards.run, "clouds"),
-        distances=lambda wildcards: compared(wildcards.run, "distances"),
-        components=lambda wildcards: all_lengths(wildcards.run, "components"),
-        passkeys=lambda wildcards: all_lengths(wildcards.run, "passkeys"),
-        table="results/tables/{run}.csv",
+        losses=lambda wildcards: all_lengths(run_of(wildcards), "losses"),
+        clouds=lambda wildcards: compared(run_of(wildcards), "clouds"),
+        distances=lambda wildcards: compared(run_of(wildcards), "distances"),
+        components=lambda wildcards: all_lengths(run_of(wildcards), "components"),
+        passkeys=lambda wildcards: all_lengths(run_of(wildcards), "passkeys"),
+        table="results/tables/length{run}.csv",
     output:
         **{
             f"{figure}_svg": report(
-                f"results/figures/{{run}}-{figure}.svg",
+                f"results/figures/length{{run}}-{figure}.svg",
                 caption=f"../report/length_{figure}.rst",
                 category="Length",
-                labels={"result": f"{{run}}: {figure}"},
+                labels={"result": f"length{{run}}: {figure}"},
             )
             for figure in LENGTH_FIGURES
         },
         **{
-            f"{figure}_{kind}": f"results/figures/{{run}}-{figure}.{kind}"
+            f"{figure}_{kind}": f"results/figures/length{{run}}-{figure}.{kind}"
             for figure in LENGTH_FIGURES
             for kind in ("pdf", "png")
         },
     log:
-        "logs/plot_length/{run}.log",
+        "logs/plot_length/length{run}.log",
     benchmark:
-        "logs/plot_length/{run}.tsv"
+        "logs/plot_length/length{run}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -195,30 +195,30 @@ rule plot_length:
     params:
         code=code_hash("scripts/plot_length.py"),
         figures=LENGTH_FIGURES,
-        methods=lambda wildcards: config[wildcards.run]["methods"],
+        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
         models=ROTARY_BASES,
     message:
-        "Plotting the lengths: {wildcards.run}"
+        "Plotting the lengths: length{wildcards.run}"
     script:
         "../scripts/plot_length.py"
 
 
 rule plot_costs:
     input:
-        "results/tables/{run}_costs.csv",
+        "results/tables/length{run}_costs.csv",
     output:
         report(
-            "results/figures/{run}-costs.svg",
+            "results/figures/length{run}-costs.svg",
             caption="../report/length_costs.rst",
             category="Length",
-            labels={"result": "{run}: time and memory against length"},
+            labels={"result": "length{run}: time and memory against length"},
         ),
-        "results/figures/{run}-costs.pdf",
-        "results/figures/{run}-costs.png",
+        "results/figures/length{run}-costs.pdf",
+        "results/figures/length{run}-costs.png",
     log:
-        "logs/plot_costs/{run}.log",
+        "logs/plot_costs/length{run}.log",
     benchmark:
-        "logs/plot_costs/{run}.tsv"
+        "logs/plot_costs/length{run}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -227,8 +227,8 @@ rule plot_costs:
         runtime=10,
     params:
         code=code_hash("scripts/plot_costs.py"),
-        methods=lambda wildcards: config[wildcards.run]["methods"],
+        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
     message:
-        "Plotting time and memory: {wildcards.run}"
+        "Plotting time and memory: length{wildcards.run}"
     script:
         "../scripts/plot_costs.py"

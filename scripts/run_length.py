@@ -21,7 +21,7 @@ from triaxis.models import (
 )
 
 with reporting(snakemake.log[0]) as log:
-    params, options, section = snakemake.params, snakemake.params.options, snakemake.wildcards.run
+    params, options, section = snakemake.params, snakemake.params.options, f"length{snakemake.wildcards.run}"
     torch.set_num_threads(snakemake.threads)
     record = json.loads(Path(snakemake.input.record).read_text())
     sources.verify(record)
