@@ -127,6 +127,7 @@ def test_swapping_the_contents_of_two_modules_changes_the_hash(copied):
         "import triaxis.settings",
         "import triaxis.settings as other",
         "from triaxis import axes, settings as other",
+        "from triaxis import (\n    axes,\n    settings as other,\n)",
         "def later():\n    from triaxis import settings",
     ],
 )
