@@ -76,6 +76,7 @@ localrules:
     read_documents,
     sample_sequences,
     join_documents,
+    tabulate_headline,
     tabulate_surgery,
     tabulate_tasks,
     tabulate_length,

@@ -3,7 +3,7 @@
 
 rule plot_heads:
     input:
-        shards_of("fits"),
+        "results/tables/heads.csv",
     output:
         report(
             "results/figures/heads.svg",
@@ -34,7 +34,7 @@ rule plot_heads:
 
 rule plot_axes:
     input:
-        shards_of("fits"),
+        "results/tables/heads.csv",
     output:
         report(
             "results/figures/axes.svg",
@@ -129,7 +129,7 @@ rule plot_distance:
 
 rule plot_additive:
     input:
-        shards_of("probes", ROTARY),
+        "results/tables/additive.csv",
     output:
         report(
             "results/figures/additive.svg",
@@ -160,7 +160,7 @@ rule plot_additive:
 
 rule plot_pairs:
     input:
-        shards_of("patterns", ROTARY),
+        "results/tables/pairs.csv",
     output:
         report(
             "results/figures/pairs.svg",
@@ -191,7 +191,7 @@ rule plot_pairs:
 
 rule plot_contributions:
     input:
-        shards_of("patterns", ROTARY),
+        "results/tables/pairs.csv",
     output:
         report(
             "results/figures/contributions.svg",
@@ -222,7 +222,7 @@ rule plot_contributions:
 
 rule plot_dummies:
     input:
-        shards_of("dummies", ROTARY),
+        "results/tables/dummies.csv",
     output:
         report(
             "results/figures/dummies.svg",

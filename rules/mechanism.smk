@@ -70,12 +70,15 @@ rule tabulate_mechanism:
         patterns=shards_of("patterns", ROTARY),
         rope=expand("results/rope/model={model}/shard-0000.parquet", model=ROTARY),
     output:
-        report(
+        mechanism=report(
             "results/tables/mechanism.csv",
             caption="../report/mechanism_table.rst",
             category="Mechanism",
             labels={"result": "how additive the logits are"},
         ),
+        additive="results/tables/additive.csv",
+        pairs="results/tables/pairs.csv",
+        dummies="results/tables/dummies.csv",
     log:
         "logs/tabulate_mechanism.log",
     benchmark:

@@ -11,6 +11,9 @@ if ROTARY:
     FIGURES += expand("results/figures/surface-{model}.png", model=ROTARY)
     FIGURES += expand("results/figures/length_short-{figure}.svg", figure=LENGTH_FIGURES)
 TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *ROTARY_TABLES])
+FIGURE_TABLES = expand(
+    "results/tables/{table}.csv", table=["heads", *(["additive", "pairs", "dummies"] if ROTARY else [])]
+)
 # In the report, but of no manifest: times are never the same again.
 TIMES = ["results/figures/length_short-costs.svg", "results/tables/length_short_costs.csv"] if ROTARY else []
 
@@ -27,6 +30,7 @@ rule write_manifest:
             [shards_of(stage, models) for stage, models in STAGES.items()],
             FIGURES,
             TABLES,
+            FIGURE_TABLES,
             "results/tables/headline.tex",
             [all_lengths("length_short", stage) for stage in LENGTH_STAGES],
             [compared("length_short", stage) for stage in ("distances", "clouds")],

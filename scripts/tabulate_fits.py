@@ -1,25 +1,17 @@
-"""The tables of the fits: headline.csv and .tex, and axes.csv for every combination of axes."""
+"""The tables of the fits: axes.csv for every combination of axes, and heads.csv for figures."""
 
-import csv
-
-from triaxis import files, summary
+from triaxis import figure_tables, files, summary
 from triaxis.axes import COMBINATIONS
 from triaxis.faults import reporting
 
 with reporting(snakemake.log[0]):
-    params = snakemake.params
-    table = summary.by_sequence(snakemake.input.fits, snakemake.input.sums)
-    rows = {axes: summary.summarise(table, axes, params.models, params.samples, params.seed) for axes in COMBINATIONS}
-    mechanism = {}
-    for path in snakemake.input.mechanism:
-        with open(path) as file:
-            mechanism |= {row["model"]: row for row in csv.DictReader(file)}
-    headline = summary.headline(rows["distance+query+key"], mechanism)
-    contents = {
-        snakemake.output.csv: summary.to_csv(headline),
-        snakemake.output.tex: summary.to_tex(headline),
-        snakemake.output.axes: summary.to_csv([row for axes in COMBINATIONS for row in rows[axes]]),
-    }
-    for path, content in contents.items():
-        with files.whole(path) as part:
-            part.write_text(content)
+    inputs, params = snakemake.input, snakemake.params
+    table = summary.by_sequence(inputs.fits, inputs.sums)
+    rows = [
+        row
+        for axes in COMBINATIONS
+        for row in summary.summarise(table, axes, params.models, params.samples, params.seed)
+    ]
+    with files.whole(snakemake.output.axes) as part:
+        part.write_text(summary.to_csv(rows))
+    figure_tables.write(snakemake.output.heads, figure_tables.HEADS, inputs.fits)

@@ -1,4 +1,4 @@
-"""What the figures show, read from the Parquet of a run with DuckDB."""
+"""What the figures show, read with DuckDB from the Parquet of a run and from its tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,21 +30,16 @@ def _query(sql: str, **parameters: Any) -> dict[str, NDArray]:
         return connection.sql(sql, params=values).fetchnumpy()
 
 
-def r_by_head(fits: Files, axes: str) -> dict[str, Array]:
-    """model -> (layers, heads): r of one combination of axes, averaged over sequences."""
-    rows = _query(
-        "SELECT model, layer, head, avg(r ORDER BY sequence) AS r "
-        "FROM read_parquet($fits, hive_partitioning = true, hive_types_autocast = false) "
-        "WHERE axes = $axes GROUP BY model, layer, head ORDER BY model, layer, head",
-        fits=list(fits),
-        axes=axes,
-    )
+def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
+    """model -> (layers, heads): r of one combination of axes, from heads.csv."""
+    types = {"model": "VARCHAR", "r": "DOUBLE"}
+    rows = _query("FROM read_csv($file, types = $types) WHERE axes = $axes", file=str(heads), types=types, axes=axes)
     return _by_layer(rows, "r")
 
 
-def null_r(fits: Files) -> dict[str, float]:
-    """axes -> the r of iid noise."""
-    rows = _query("SELECT axes, any_value(null_r) AS null_r FROM read_parquet($fits) GROUP BY axes", fits=list(fits))
+def null_r(heads: str | Path) -> dict[str, float]:
+    """axes -> the r of iid noise, from heads.csv."""
+    rows = _query("SELECT axes, any_value(null_r) AS null_r FROM read_csv($file) GROUP BY axes", file=str(heads))
     return {str(axes): float(value) for axes, value in zip(rows["axes"], rows["null_r"], strict=True)}
 
 
@@ -94,13 +89,13 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
     return examples
 
 
-def additive_by_head(probes: Files) -> dict[str, Array]:
-    """model -> (layers, heads): r_additive averaged over sequences and queries; NaN in NoPE layers."""
+def additive_by_head(additive: str | Path) -> dict[str, Array]:
+    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers."""
+    types = {"model": "VARCHAR", "r_additive": "DOUBLE"}
     rows = _query(
-        "SELECT model, layer, head, coalesce(avg(r_additive ORDER BY sequence, query), 'nan') AS r "
-        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
-        "GROUP BY model, layer, head ORDER BY model, layer, head",
-        files=list(probes),
+        "SELECT model, layer, coalesce(r_additive, 'nan') AS r FROM read_csv($file, types = $types)",
+        file=str(additive),
+        types=types,
     )
     return _by_layer(rows, "r")
 
@@ -113,36 +108,16 @@ def _by_layer(rows: dict[str, NDArray], name: str) -> dict[str, Array]:
     }
 
 
-def pairs_of(patterns: Files) -> dict[str, Pairs]:
-    """model -> its rotary pairs, averaged over sequences, rotary layers and heads, first token included."""
-    rows = _query(
-        "WITH own AS (SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
-        "WHERE first_token), "
-        "whole AS (SELECT model, sum(f_variance + g_variance + interaction_variance "
-        "ORDER BY sequence, layer, head, pair) AS variance FROM own GROUP BY model) "
-        "SELECT model, pair, avg(turns ORDER BY sequence, layer, head) AS turns, "
-        "avg(norm_share ORDER BY sequence, layer, head) AS norm_share, "
-        "avg(key_constancy ORDER BY sequence, layer, head) AS key_constancy, "
-        "sum(f_variance ORDER BY sequence, layer, head) / any_value(variance) AS f, "
-        "sum(g_variance ORDER BY sequence, layer, head) / any_value(variance) AS g, "
-        "sum(interaction_variance ORDER BY sequence, layer, head) / any_value(variance) AS interaction "
-        "FROM own JOIN whole USING (model) WHERE pair IS NOT NULL GROUP BY model, pair ORDER BY model, pair",
-        files=list(patterns),
-    )
+def pairs_of(pairs: str | Path) -> dict[str, Pairs]:
+    """model -> its rotary pairs, from pairs.csv."""
+    rows = _query("FROM read_csv($file, types = $types)", file=str(pairs), types={"model": "VARCHAR"})
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
     return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
 
 
-def dummies_of(dummies: Files) -> dict[str, Dummies]:
-    """model -> quartiles over heads (averaged over sequences) of the key components' correlation, by distance."""
-    rows = _query(
-        "WITH heads AS (SELECT model, layer, head, distance, avg(key_correlation ORDER BY sequence) AS r "
-        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) "
-        "WHERE distance IS NOT NULL GROUP BY model, layer, head, distance) "
-        "SELECT model, distance, quantile_cont(r, 0.25) AS low, quantile_cont(r, 0.5) AS middle, "
-        "quantile_cont(r, 0.75) AS high FROM heads GROUP BY model, distance ORDER BY model, distance",
-        files=list(dummies),
-    )
+def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
+    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv."""
+    rows = _query("FROM read_csv($file, types = $types)", file=str(dummies), types={"model": "VARCHAR"})
     curves = {}
     for model in np.unique(rows["model"]):
         own = rows["model"] == model

@@ -1,7 +1,9 @@
 """The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -106,14 +108,14 @@ FROM_MECHANISM = {
 }
 
 
-def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, str]]) -> list[dict]:
+def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]]) -> list[dict]:
     """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
     additive its logits are; mechanism: model -> its row of mechanism.csv, which a model without rotation lacks."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
         | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
-        | {name: float(mechanism.get(row["model"], {}).get(column) or "nan") for name, column in FROM_MECHANISM.items()}
+        | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
         | {"mechanism": "measured" if row["model"] in mechanism else "not applicable"}
         for row in rows
     ]
@@ -160,6 +162,19 @@ def to_csv(rows: list[dict]) -> str:
             )
         )
     return "\n".join(lines) + "\n"
+
+
+TEXTS = {"model", "weights", "axes"}
+
+
+def from_csv(path: str | Path) -> list[dict]:
+    """The rows that `to_csv` gave: numbers as numbers, nothing as NaN; a model's name stays text."""
+
+    def value(name: str, text: str) -> str | int | float:
+        return text if name in TEXTS else int(text) if text.isdigit() else float(text or "nan")
+
+    with open(path) as file:
+        return [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
 def to_tex(rows: list[dict]) -> str:

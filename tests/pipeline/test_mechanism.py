@@ -39,3 +39,10 @@ def test_a_change_of_the_grid_reruns_the_probes_only(copy_of_finished):
     copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
     rules = copy_of_finished.dry("results/tables/mechanism.csv").rules
     assert set(rules) == {"measure_mechanism", "tabulate_mechanism"}
+
+
+def test_a_change_of_the_grid_leaves_the_fits_their_tables_and_their_figures(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
+    rules = set(copy_of_finished.dry().rules)
+    assert {"tabulate_headline", "plot_additive", "plot_pairs", "plot_dummies"} <= rules
+    assert not {"fit_axes", "tabulate_fits", "plot_heads", "plot_axes"} & rules

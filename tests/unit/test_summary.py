@@ -11,7 +11,7 @@ import pytest
 from triaxis import tables
 from triaxis.axes import COMBINATIONS, designs, draw_half, fit_axes
 from triaxis.database import build_database
-from triaxis.summary import by_sequence, headline, interval, pooled_r, summarise, to_csv, to_tex
+from triaxis.summary import by_sequence, from_csv, headline, interval, pooled_r, summarise, to_csv, to_tex
 from triaxis.sums import read_sums, sum_logits, to_fits
 
 FULL = "distance+query+key"
@@ -185,7 +185,7 @@ def test_one_sequence_has_no_interval(run):
 # How they are written
 
 
-ADDITIVE = {"mean_r_additive": "0.97", "mean_r_closed_form": "0.96", "mean_interaction": ""}
+ADDITIVE = {"mean_r_additive": 0.97, "mean_r_closed_form": 0.96, "mean_interaction": float("nan")}
 MECHANISM = {"a_b": ADDITIVE, "a_b-random": ADDITIVE}
 
 
@@ -214,6 +214,14 @@ def test_csv_has_six_decimals_and_nothing_for_nan():
     assert to_csv(rows) == "model,count,r\na,3,0.500000\nb,4,\n"
     read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM)))))
     assert [row["random_r"] for row in read] == ["0.890000", ""]
+
+
+def test_csv_is_read_as_it_was_written(tmp_path):
+    rows = [{"model": "7", "weights": "trained", "axes": FULL, "sequences": 8, "r": 0.5, "low": float("nan")}]
+    (tmp_path / "rows.csv").write_text(to_csv(rows))
+    (read,) = from_csv(tmp_path / "rows.csv")
+    assert np.isnan(read.pop("low")) and read == {key: value for key, value in rows[0].items() if key != "low"}
+    assert [type(value) for value in read.values()] == [str, str, str, int, float]
 
 
 def test_tex_is_a_table_with_intervals_and_escaped_names():
