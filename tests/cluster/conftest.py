@@ -33,9 +33,10 @@ class SlurmWorkspace(Workspace):
     def command(self, *arguments: str) -> list[str]:
         return [
             *(sys.executable, "-m", "snakemake", "--configfile", self.configfile),
-            # No accounting here, so no sacct; and jobs of seconds, where a real cluster has jobs of minutes.
+            # No accounting here, so no sacct; and jobs of seconds, where a real cluster has jobs of minutes: a check
+            # that comes too early puts off the next by ten seconds more.
             *("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"),
-            *("--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "10"),
+            *("--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "10"),
             *arguments,
         ]
 
