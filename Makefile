@@ -29,11 +29,12 @@ tolerance: run ## disturbed order: the models on swapped words, positions and di
 length: run ## past the training length: plain attention beside LM-Infinite (minutes; figures and tables of its own)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- length
 
+# In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-cluster: .venv/.clustered ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
-	$(BIN)/python -m pytest -rs -m cluster tests/cluster
+test-cluster: .venv/.tested .venv/.clustered ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
+	$(BIN)/python -m pytest -rs -m cluster -n 2 --dist loadfile tests/cluster
 
 reliability: .venv/.clustered ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
 	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
