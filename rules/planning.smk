@@ -15,8 +15,9 @@ looked = set()
 
 
 def look_once(self, job):
-    if job.rule not in looked:
-        looked.add(job.rule)
+    name = job.rule.name
+    if name not in looked:
+        looked.add(name)
         look(self, job)
 
 

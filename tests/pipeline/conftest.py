@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,12 +95,6 @@ class Workspace:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-
-    def kill(self, process: subprocess.Popen) -> None:
-        """Kill a started run and all its jobs at once, as a dying machine would, and clear its lock."""
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(self.folder / ".snakemake" / "locks", ignore_errors=True)
 
     def last_log(self) -> str:
         """Snakemake's own log of the run that started last."""

@@ -94,11 +94,11 @@ class Killer:
         return True
 
     def _close(self, process: subprocess.Popen) -> None:
-        """Wait for the end, clear the lock, and keep what the log says."""
+        """Wait for the end, keep what the log says, and unlock what was killed."""
         process.wait()
-        for lock in (self.workspace.folder / ".snakemake" / "locks").glob("*"):
-            lock.unlink()
         self.finished += finished_jobs(self.workspace.last_log()) if self.counting else []
+        if any((self.workspace.folder / ".snakemake" / "locks").glob("*")):
+            assert self.workspace.run("--unlock").status == 0
         for path in self.workspace.folder.glob("results/**/*.parquet"):
             # Whatever has its final name is whole: the magic number closes a Parquet file.
             assert path.read_bytes()[-4:] == b"PAR1", path
