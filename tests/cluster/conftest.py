@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cluster.slurm import Cluster, missing
-from pipeline.conftest import Workspace, finished, outcomes, workspace
+from pipeline.conftest import Workspace, outcomes, workspace
 
-__all__ = ["finished", "outcomes", "workspace"]  # fixtures
+__all__ = ["outcomes", "workspace"]  # fixtures
 
 
 @pytest.fixture(scope="session")

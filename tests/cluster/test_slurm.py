@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -56,14 +57,30 @@ def until(condition, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def story(slurm: Cluster, tmp_path_factory, finished: Workspace) -> dict:
-    """One workspace's whole life: its scheduler is killed while jobs run, and resumed in the order that
-    docs/cluster.md gives; then one job of every rule is cancelled."""
-    folder = tmp_path_factory.mktemp("slurm")
+def without_control(kind: type[Workspace], folder: Path) -> Workspace:
+    """A fresh workspace of the tiny model alone: a control would be the same jobs again."""
     tiny.make_model(folder / "tiny-model")
     tiny.make_corpus(folder / "tiny-corpus")
-    workspace = SlurmWorkspace(folder)
+    workspace = kind(folder)
+    source = "source: path:tiny-model"
+    workspace.edit("config/tiny.yaml", source, f"{source}\n    random_control: false")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Workspace:
+    """The same run, local, to its end."""
+    workspace = without_control(Workspace, tmp_path_factory.mktemp("undisturbed"))
+    run = workspace.run()
+    assert run.status == 0, run.output
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def story(slurm: Cluster, tmp_path_factory, undisturbed: Workspace) -> dict:
+    """One workspace's whole life: its scheduler is killed while jobs run, and resumed in the order that
+    docs/cluster.md gives; then one job of every rule is cancelled."""
+    workspace = without_control(SlurmWorkspace, tmp_path_factory.mktemp("slurm"))
     workspace.environment |= slurm.environment
 
     process = workspace.start()
@@ -92,13 +109,13 @@ def story(slurm: Cluster, tmp_path_factory, finished: Workspace) -> dict:
 
 
 def test_a_killed_scheduler_and_cancelled_jobs_leave_the_digests_of_an_undisturbed_local_run(
-    story, finished, outcomes: Outcomes
+    story, undisturbed, outcomes: Outcomes
 ):
     assert story["orphans"]
     assert story["locked"].status != 0 and "--unlock" in story["locked"].output
     assert story["run"].status == 0, story["run"].output[-3000:]
     assert len(story["sniper"].cancelled) == len(RULES) - 1
-    assert story["workspace"].digests() == finished.digests()
+    assert story["workspace"].digests() == undisturbed.digests()
     outcomes.record(
         "SLURM: Snakemake is killed (SIGKILL) while jobs run",
         "jobs go on as orphans and the folder stays locked; after scancel, --unlock and a rerun, equal digests",
