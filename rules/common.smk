@@ -58,7 +58,7 @@ def one_of(models):
 
 def shards_of(stage, models=MODELS):
     """All files of a stage, for all models or those named."""
-    return expand(f"results/{stage}/model={{model}}/shard-{{shard}}.parquet", model=models, shard=SHARDS)
+    return [f"results/{stage}/model={model}/shard-{shard}.parquet" for model in models for shard in SHARDS]
 
 
 def made_by(model):
