@@ -16,7 +16,7 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
-# Not ast: each job's own Snakemake asks for all scripts, and parsing them took a quarter of its start.
+# Not ast: each job's own Snakemake asks for all scripts, and parsing them took an eighth of its start.
 IMPORT = re.compile(r"^ *(?:from (triaxis[.\w]*) import (\([^)]*\)|.*)|import (triaxis[.\w]*))", re.MULTILINE)
 
 
