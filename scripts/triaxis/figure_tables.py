@@ -1,6 +1,7 @@
 """What the figures over all shards are drawn from, each a table of its own: a figure is drawn again without a look at
 the shards, and another program can draw it."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,10 @@ FROM heads GROUP BY model, distance ORDER BY model, distance
 
 
 def write(table: str | Path, sql: str, parquet: Sequence[str | Path]) -> None:
-    """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing."""
-    with files.whole(table) as part, duckdb.connect(config={"threads": 1}) as connection:
-        connection.sql(sql, params={"files": [str(file) for file in parquet]}).write_csv(str(part))
+    """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing. Raises
+    UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line."""
+    with duckdb.connect(config={"threads": 1}) as connection, files.whole(table) as part, part.open("w") as file:
+        rows = connection.sql(sql, params={"files": [str(path) for path in parquet]})
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(rows.columns)
+        lines.writerows(rows.fetchall())

@@ -1,5 +1,6 @@
 """The tables that figures are drawn from: what is averaged over what, and that a figure reads what was written."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from triaxis import figure_data, figure_tables
+from triaxis.faults import UserError
 
 
 @pytest.fixture
@@ -81,3 +83,18 @@ def test_dummies_are_quartiles_over_heads(written):
     curve = figure_data.dummies_of(written(figure_tables.DUMMIES, rows))["a"]
     np.testing.assert_array_equal(curve.distances, [0, 9])
     np.testing.assert_allclose(curve.key_correlation[:, 0], np.array([0.25, 0.5, 0.75]) + 0.05)
+
+
+def test_what_the_disk_refuses_is_one_line_and_leaves_no_table(tmp_path):
+    file = tmp_path / "model=a" / "shard-0.parquet"
+    file.parent.mkdir()
+    rows = [{"sequence": 0, "layer": 0, "head": n, "axes": "key", "r": 0.1, "null_r": 0.1} for n in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match=r"heads\.csv cannot be written: File too large; raise"):
+            figure_tables.write(tmp_path / "heads.csv", figure_tables.HEADS, [file])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["model=a"]
