@@ -50,7 +50,7 @@ bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmark
 	$(BIN)/python -m benchmarks
 
 models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
-	PYTHONPATH=scripts $(BIN)/python tests/unit/families.py
+	PYTHONPATH=scripts:tests $(BIN)/python -m unit.families
 
 clean: ## remove what a run made; sources and the virtual environment stay
 	rm -rf results logs .snakemake

@@ -15,9 +15,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
-from triaxis.faults import UserError
-from triaxis.provenance import code_hash
-from triaxis.settings import resolve
+from triaxis.base.errors import UserError
+from triaxis.base.provenance import code_hash
+from triaxis.base.config import resolve
 
 given = deepcopy(config)
 

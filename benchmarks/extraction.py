@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from benchmarks import interleaved
-from triaxis import features, tables
-from triaxis.capture import probe_layouts
-from triaxis.extract import extract_features
-from triaxis.models import load_model
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet
+from triaxis.logits import features
+from triaxis.logits.extract import extract_features
+from triaxis.model.loading import load_model
 
 MODEL, BATCH, REPEATS = "smollm2-135m", 4, 4
 
@@ -20,7 +21,7 @@ MODEL, BATCH, REPEATS = "smollm2-135m", 4, 4
 def measure() -> list[tuple[str, str, str]]:
     record = json.loads(Path(f"resources/models/{MODEL}.json").read_text())
     model = load_model(record["folder"], "float32", torch.device("cpu"))
-    rows = tables.read_parquet(f"results/sequences/model={MODEL}/shard-0000.parquet")["tokens"].to_pylist()
+    rows = parquet.read_parquet(f"results/sequences/model={MODEL}/shard-0000.parquet")["tokens"].to_pylist()
     tokens = np.tile(np.array(rows, dtype=np.int32), (REPEATS, 1))
 
     @torch.inference_mode()
@@ -35,8 +36,8 @@ def measure() -> list[tuple[str, str, str]]:
 
     def extract_to(folder: str) -> None:
         head_dim = model.config.head_dim
-        with features.writer(f"{folder}/features.parquet", head_dim, {}) as parquet:
-            extract(lambda layer: parquet.write_table(features.to_table(layer)))
+        with features.writer(f"{folder}/features.parquet", head_dim, {}) as out:
+            extract(lambda layer: out.write_table(features.to_table(layer)))
 
     with TemporaryDirectory(dir=".cache") as folder:
         plain, captured, written = interleaved(

@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import lsmr
 
 from benchmarks import interleaved, seconds
-from triaxis import axes
-from triaxis.sums import read_sums
+from triaxis.fit import axes
+from triaxis.fit.sums import read_sums
 
 SHARD = "model=smollm2-135m/shard-0000.parquet"
 LENGTH, AXES, PEER_HEADS = 256, "distance+query+key", 4

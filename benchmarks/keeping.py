@@ -6,19 +6,21 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks import interleaved
-from triaxis import rope, tables
-from triaxis.axes import draw_half
-from triaxis.device_sums import MatrixSums, sum_features
-from triaxis.features import read_features
-from triaxis.logits import dump_logits, writer
-from triaxis.sums import sum_logits
+from triaxis.attention import rope
+from triaxis.base import parquet
+from triaxis.fit.axes import draw_half
+from triaxis.fit.device_sums import MatrixSums, sum_features
+from triaxis.fit.schema import SUMS
+from triaxis.fit.sums import sum_logits
+from triaxis.logits.features import read_features
+from triaxis.logits.logits import dump_logits, writer
 
 SHARD = "model=smollm2-135m/shard-0000.parquet"
 MATRICES = 60  # (sequence, layer)
 
 
 def measure() -> list[tuple[str, str, str]]:
-    rotaries = rope.from_table(tables.read_parquet(f"results/rope/{SHARD}"))
+    rotaries = rope.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = [layer for _, layer in zip(range(MATRICES), read_features(f"results/features/{SHARD}"), strict=False)]
     length, half, device = layers[0].query.shape[1], draw_half(layers[0].query.shape[1], 0), torch.device("cpu")
     torch.set_num_threads(2)
@@ -27,16 +29,16 @@ def measure() -> list[tuple[str, str, str]]:
         logits = Path(folder, "logits.parquet")
 
         def written() -> None:
-            with writer(logits, {}) as parquet:
+            with writer(logits, {}) as out:
                 for table in dump_logits(layers, rotaries, None):
-                    parquet.write_table(table, row_group_size=len(table))
+                    out.write_table(table, row_group_size=len(table))
             rows = sum_logits([logits], half, threads=2, memory_mb=1024, spill=folder)
-            tables.write_parquet(f"{folder}/sums.parquet", rows, tables.SUMS, {})
+            parquet.write_parquet(f"{folder}/sums.parquet", rows, SUMS, {})
 
         @torch.inference_mode()
         def unwritten() -> None:
             rows = sum_features(layers, rotaries, None, MatrixSums(length, 0, device), device)
-            tables.write_parquet(f"{folder}/sums.parquet", tables.batched(rows), tables.SUMS, {})
+            parquet.write_parquet(f"{folder}/sums.parquet", parquet.batched(rows), SUMS, {})
 
         written_time, unwritten_time = interleaved(written, unwritten)
         share = Path(folder, "sums.parquet").stat().st_size / logits.stat().st_size

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 
 from benchmarks import interleaved
-from triaxis.capture import attending, probe_layouts
-from triaxis.length import STRETCHES, make_method
-from triaxis.memory import watch_memory
-from triaxis.models import Stretch, load_model
-from triaxis.variants import Bands
+from triaxis.attention.capture import attending
+from triaxis.attention.layout import probe_layouts
+from triaxis.length.methods import Bands
+from triaxis.length.run import STRETCHES, make_method
+from triaxis.model.loading import Stretch, load_model
+from triaxis.model.memory import watch_memory
 
 MODEL, LAYERS, LENGTHS, ROUNDS = "smollm2-135m", 2, (1024, 2048, 4096, 8192), 1
 TRAINED = 2048  # a quarter of the longest, so that every method does what it is for

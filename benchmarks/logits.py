@@ -6,15 +6,17 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 
 from benchmarks import interleaved
-from triaxis import rope, tables
-from triaxis.features import read_features
-from triaxis.logits import dump_logits, writer
+from triaxis.attention import rope
+from triaxis.base import parquet
+from triaxis.logits.features import read_features
+from triaxis.logits.logits import dump_logits, writer
+from triaxis.logits.schema import LOGITS
 
 SHARD = "model=smollm2-135m/shard-0000.parquet"
 
 
 def measure() -> list[tuple[str, str, str]]:
-    rotaries = rope.from_table(tables.read_parquet(f"results/rope/{SHARD}"))
+    rotaries = rope.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = list(read_features(f"results/features/{SHARD}"))[:60]
     ready = list(dump_logits(layers, rotaries, None))
 
@@ -22,16 +24,16 @@ def measure() -> list[tuple[str, str, str]]:
         ours_path, plain_path = Path(folder, "ours.parquet"), Path(folder, "plain.parquet")
 
         def ours() -> None:
-            with writer(ours_path, {}) as parquet:
+            with writer(ours_path, {}) as out:
                 for table in dump_logits(layers, rotaries, None):
-                    parquet.write_table(table, row_group_size=len(table))
+                    out.write_table(table, row_group_size=len(table))
 
         def plain() -> None:
-            options = {"compression": "zstd", "use_dictionary": tables.LOGITS.names[:-1]}
+            options = {"compression": "zstd", "use_dictionary": LOGITS.names[:-1]}
             options |= {"column_encoding": {"logit": "BYTE_STREAM_SPLIT"}, "compression_level": 1}
-            with pq.ParquetWriter(plain_path, tables.LOGITS, **options) as parquet:
+            with pq.ParquetWriter(plain_path, LOGITS, **options) as out:
                 for table in ready:
-                    parquet.write_table(table, row_group_size=len(table))
+                    out.write_table(table, row_group_size=len(table))
 
         plain_time, ours_time = interleaved(plain, ours)
     rows = pq.ParquetFile(f"results/logits/{SHARD}").metadata.num_rows

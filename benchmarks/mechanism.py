@@ -7,7 +7,7 @@ every cell; the einsum only evaluates the grid. Both in float64, on the default 
 import numpy as np
 
 from benchmarks import interleaved
-from triaxis.mechanism import closed_form, make_grid, make_room, probe
+from triaxis.mechanism.additivity import closed_form, make_grid, make_room, probe
 
 LENGTH, PAIRS, THETA = 256, 32, 1e5
 

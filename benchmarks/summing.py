@@ -5,9 +5,10 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 
 from benchmarks import interleaved
-from triaxis import tables
-from triaxis.axes import draw_half
-from triaxis.sums import sum_logits
+from triaxis.base import parquet
+from triaxis.fit.axes import draw_half
+from triaxis.fit.schema import SUMS
+from triaxis.fit.sums import sum_logits
 
 LOGITS = "results/logits/model=smollm2-135m/shard-0000.parquet"
 
@@ -23,7 +24,7 @@ def measure() -> list[tuple[str, str, str]]:
 
         def stage() -> None:
             batches = sum_logits([LOGITS], half, threads=2, memory_mb=1024, spill=folder)
-            tables.write_parquet(f"{folder}/sums.parquet", batches, tables.SUMS, {})
+            parquet.write_parquet(f"{folder}/sums.parquet", batches, SUMS, {})
 
         scan_time, stage_time = interleaved(scan, stage)
     return [

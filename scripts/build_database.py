@@ -3,9 +3,9 @@
 from contextlib import chdir
 from pathlib import Path
 
-from triaxis import files
-from triaxis.database import build_database
-from triaxis.faults import reporting
+from triaxis.base import files
+from triaxis.base.errors import reporting
+from triaxis.report.database import build_database
 
 with reporting(snakemake.log[0]), files.whole(snakemake.output[0]) as part:
     # The views' paths hold in the folder that has results/ in it, wherever that is: a prefix, or a storage backend.

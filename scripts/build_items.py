@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
-from triaxis import longbench, prompts, provenance, sources, tables
-from triaxis.cloze import cloze_items
-from triaxis.faults import UserError, reporting
-from triaxis.models import load_tokenizer
-from triaxis.retrieval import passkey_items, read_filler
-from triaxis.sampling import prefix_tokens
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import UserError, reporting
+from triaxis.model.tokenizer import load_tokenizer
+from triaxis.tasks import items, longbench
+from triaxis.tasks.cloze import cloze_items
+from triaxis.tasks.passkey_items import passkey_items, read_filler
+from triaxis.tasks.schema import TASK_ITEMS
+from triaxis.text import sources
+from triaxis.text.tokens import prefix_tokens
 
 with reporting(snakemake.log[0]) as log:
     params, options, task = snakemake.params, snakemake.params.options, snakemake.wildcards.task
@@ -35,8 +38,8 @@ with reporting(snakemake.log[0]) as log:
         )
         upstream = {"revision": record["revision"]}
     else:
-        texts = tables.read_parquet(snakemake.input.documents)["text"].to_pylist()
-        upstream = tables.read_metadata(snakemake.input.documents) | {"revision": record["revision"]}
+        texts = parquet.read_parquet(snakemake.input.documents)["text"].to_pylist()
+        upstream = parquet.read_metadata(snakemake.input.documents) | {"revision": record["revision"]}
         if task == "cloze":
             items = cloze_items(tokenizer, texts, context=options["context"], count=options["items"], **choice)
         else:
@@ -50,4 +53,4 @@ with reporting(snakemake.log[0]) as log:
             )
     log.info("%d prompts", len(items))
     metadata = provenance.describe(params, upstream | {"model": snakemake.wildcards.base})
-    tables.write_parquet(snakemake.output[0], prompts.to_table(items), tables.TASK_ITEMS, metadata)
+    parquet.write_parquet(snakemake.output[0], items.to_table(items), TASK_ITEMS, metadata)

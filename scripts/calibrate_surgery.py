@@ -5,19 +5,22 @@ import json
 import numpy as np
 import torch
 
-from triaxis import additive, provenance, tables
-from triaxis.capture import probe_layouts
-from triaxis.faults import reporting
-from triaxis.models import open_model, revision_of
-from triaxis.sampling import sample_beyond
-from triaxis.surgery import calibrate_model
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.model.loading import open_model, revision_of
+from triaxis.surgery import additive
+from triaxis.surgery.run import calibrate_model
+from triaxis.surgery.schema import CALIBRATION
+from triaxis.text.schema import SEQUENCES
+from triaxis.text.windows import sample_beyond
 
 with reporting(snakemake.log[0]) as log:
     params = snakemake.params
     torch.set_num_threads(snakemake.threads)
-    upstream = tables.read_metadata(snakemake.input.tokens)
+    upstream = parquet.read_metadata(snakemake.input.tokens)
     sequences = sample_beyond(
-        tables.read_parquet(snakemake.input.tokens),
+        parquet.read_parquet(snakemake.input.tokens),
         json.loads(upstream["prefix"]),
         params.length,
         params.taken,
@@ -32,5 +35,5 @@ with reporting(snakemake.log[0]) as log:
         log.warning("layers %s rotate nothing (NoPE): surgery leaves them as they are", still)
     upstream |= {"model": snakemake.wildcards.model, "revision": revision_of(upstream, params.random_seed)}
     metadata = provenance.describe(params, upstream)
-    tables.write_parquet(snakemake.output.sequences, sequences, tables.SEQUENCES, metadata)
-    tables.write_parquet(snakemake.output.parameters, additive.to_table(forms), tables.CALIBRATION, metadata)
+    parquet.write_parquet(snakemake.output.sequences, sequences, SEQUENCES, metadata)
+    parquet.write_parquet(snakemake.output.parameters, additive.to_table(forms), CALIBRATION, metadata)

@@ -2,27 +2,30 @@
 
 import torch
 
-from triaxis import sampling, tables
-from triaxis.faults import reporting
-from triaxis.logits import CausalCells, chosen_heads, writer
-from triaxis.models import describe_run, open_model
-from triaxis.softmax import Tensor, capture_logits
+from triaxis.attention.at_softmax import capture_logits
+from triaxis.base import parquet
+from triaxis.base.errors import reporting
+from triaxis.logits.logits import CausalCells, chosen_heads, writer
+from triaxis.model.loading import open_model, run_metadata
+from triaxis.text import windows
+
+Tensor = torch.Tensor
 
 with reporting(snakemake.log[0]):
     params, options = snakemake.params, snakemake.params.features
     torch.set_num_threads(snakemake.threads)
-    numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
+    numbers, tokens = windows.read_sequences(snakemake.input.sequences)
     count = 1 if params.first_alone else len(numbers)
     model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
-    metadata = describe_run(params, options, tables.read_metadata(snakemake.input.sequences))
+    metadata = run_metadata(params, options, parquet.read_metadata(snakemake.input.sequences))
     layers = None if options["layers"] == "all" else options["layers"]
     heads = None if params.heads == "all" else params.heads
     chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
     cells = CausalCells(chosen, tokens.shape[1])
-    with writer(snakemake.output[0], metadata) as parquet:
+    with writer(snakemake.output[0], metadata) as out:
 
         def write(sequence: int, layer: int, matrices: Tensor) -> None:
             table = cells.table(sequence, layer, matrices[chosen].float().cpu().numpy())
-            parquet.write_table(table, row_group_size=len(table))
+            out.write_table(table, row_group_size=len(table))
 
         capture_logits(model, tokens[:count], numbers[:count], layers, batch=options["batch"], keep=write)

@@ -1,11 +1,13 @@
 """Compare the attention outputs of all methods and lengths of a model with those within its training length."""
 
-from triaxis import drift, provenance, tables
-from triaxis.faults import reporting
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.length import drift
+from triaxis.length.schema import CLOUDS, DISTANCES
 
 with reporting(snakemake.log[0]):
     inputs, params = list(snakemake.input), snakemake.params
-    upstream = tables.read_metadata(inputs[0])
+    upstream = parquet.read_metadata(inputs[0])
     training_length = int(upstream["training_length"])
     metadata = provenance.describe(params, upstream) | {
         key: upstream[key] for key in ("training_length", "training_length_is")
@@ -17,5 +19,5 @@ with reporting(snakemake.log[0]):
             drift.compare_layer(found, layer, training_length, params.seed), (distances, clouds), strict=True
         ):
             tablelist.append(table)
-    tables.write_parquet(snakemake.output.distances, tables.batched(distances), tables.LENGTH_DISTANCES, metadata)
-    tables.write_parquet(snakemake.output.clouds, tables.batched(clouds), tables.LENGTH_CLOUDS, metadata)
+    parquet.write_parquet(snakemake.output.distances, parquet.batched(distances), DISTANCES, metadata)
+    parquet.write_parquet(snakemake.output.clouds, parquet.batched(clouds), CLOUDS, metadata)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from triaxis import displacement, provenance, sources, tables
-from triaxis.faults import UserError, reporting
-from triaxis.models import load_tokenizer
-from triaxis.sampling import prefix_tokens
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import UserError, reporting
+from triaxis.model.tokenizer import load_tokenizer
+from triaxis.text import sources
+from triaxis.text.tokens import prefix_tokens
+from triaxis.tolerance import displacement
+from triaxis.tolerance.schema import DISPLACEMENTS
 
 with reporting(snakemake.log[0]) as log:
     params = snakemake.params
@@ -16,13 +19,13 @@ with reporting(snakemake.log[0]) as log:
     sources.verify(record)
     tokenizer = load_tokenizer(record["folder"])
     prefix = len(prefix_tokens(tokenizer))
-    sequences = tables.read_parquet(snakemake.input.sequences)
+    sequences = parquet.read_parquet(snakemake.input.sequences)
     if len(sequences) < params.taken:
         raise UserError(
             f"tolerance.sequences is too many: {snakemake.input.sequences} holds {len(sequences)} sequences where "
             f"{params.taken} are asked for; lower it, or raise sequences.count"
         )
-    documents = tables.read_parquet(snakemake.input.documents, ["document", "text"])
+    documents = parquet.read_parquet(snakemake.input.documents, ["document", "text"])
     texts = dict(zip(documents["document"].to_pylist(), documents["text"].to_pylist(), strict=True))
     displacements = {}
     for row in sequences.slice(0, params.taken).to_pylist():
@@ -39,6 +42,6 @@ with reporting(snakemake.log[0]) as log:
                 displacements[row["sequence"], fraction] = displacement.displace(units, fraction, params.window, seed)
             except UserError as error:
                 raise UserError(f"sequence {row['sequence']}, document {row['document']}: {error}") from None
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.sequences))
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input.sequences))
     rows = displacement.to_table(displacements)
-    tables.write_parquet(snakemake.output[0], rows, tables.DISPLACEMENTS, metadata)
+    parquet.write_parquet(snakemake.output[0], rows, DISPLACEMENTS, metadata)

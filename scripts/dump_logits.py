@@ -1,16 +1,17 @@
 """Write the logit matrices of one shard, or of its first sequence: one row group a (sequence, layer)."""
 
-from triaxis import provenance, rope, tables
-from triaxis.faults import reporting
-from triaxis.features import read_features
-from triaxis.logits import dump_logits, writer
+from triaxis.attention import rope
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.logits.features import read_features
+from triaxis.logits.logits import dump_logits, writer
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    rotaries = rope.from_table(tables.read_parquet(snakemake.input.rope))
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.features))
+    rotaries = rope.from_table(parquet.read_parquet(snakemake.input.rope))
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input.features))
     layers = read_features(snakemake.input.features, first_alone=params.first_alone)
     heads = None if params.heads == "all" else params.heads
-    with writer(snakemake.output[0], metadata) as parquet:
+    with writer(snakemake.output[0], metadata) as out:
         for table in dump_logits(layers, rotaries, heads):
-            parquet.write_table(table, row_group_size=len(table))
+            out.write_table(table, row_group_size=len(table))

@@ -2,20 +2,24 @@
 
 import torch
 
-from triaxis import features, rope, sampling, tables
-from triaxis.capture import probe_layouts
-from triaxis.extract import extract_features
-from triaxis.faults import reporting
-from triaxis.models import describe_run, open_model
+from triaxis.attention import rope
+from triaxis.attention.layout import probe_layouts
+from triaxis.attention.schema import ROPE
+from triaxis.base import parquet
+from triaxis.base.errors import reporting
+from triaxis.logits import features
+from triaxis.logits.extract import extract_features
+from triaxis.model.loading import open_model, run_metadata
+from triaxis.text import windows
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.features
     torch.set_num_threads(snakemake.threads)
-    numbers, tokens = sampling.read_sequences(snakemake.input.sequences)
+    numbers, tokens = windows.read_sequences(snakemake.input.sequences)
     model = open_model(snakemake.input.record, options, params.random_seed)
-    metadata = describe_run(params, options, tables.read_metadata(snakemake.input.sequences))
+    metadata = run_metadata(params, options, parquet.read_metadata(snakemake.input.sequences))
     layouts = probe_layouts(model)
-    with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as parquet:
+    with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as out:
         rotaries, errors = extract_features(
             model,
             layouts,
@@ -24,9 +28,9 @@ with reporting(snakemake.log[0]) as log:
             None if options["layers"] == "all" else options["layers"],
             batch=options["batch"],
             tolerance=options["tolerance"],
-            write=lambda layer: parquet.write_table(features.to_table(layer)),
+            write=lambda layer: out.write_table(features.to_table(layer)),
         )
     log.info("logits rebuilt from the features agree with the model's own to %.1e", max(errors.values()))
     layers = sorted(rotaries)
     table = rope.to_table(layers, [rotaries[n] for n in layers], [errors[n] for n in layers])
-    tables.write_parquet(snakemake.output.rope, table, tables.ROPE, metadata)
+    parquet.write_parquet(snakemake.output.rope, table, ROPE, metadata)

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from triaxis import files, sources
-from triaxis.faults import reporting
+from triaxis.base import files
+from triaxis.base.errors import reporting
+from triaxis.text import sources
 
 with reporting(snakemake.log[0]):
     params, lock = snakemake.params, snakemake.input.lock

@@ -4,9 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-from triaxis import files, sources
-from triaxis.faults import reporting
-from triaxis.models import dequantise
+from triaxis.base import files
+from triaxis.base.errors import reporting
+from triaxis.model.gguf import dequantise
+from triaxis.text import sources
 
 with reporting(snakemake.log[0]) as log:
     params, lock = snakemake.params, snakemake.input.lock

@@ -1,8 +1,10 @@
 """Fit the three axes, and each combination of them, to every logit matrix of one shard."""
 
-from triaxis import axes, provenance, tables
-from triaxis.faults import reporting
-from triaxis.sums import read_sums, to_components, to_fits
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.fit import axes
+from triaxis.fit.schema import COMPONENTS, FITS
+from triaxis.fit.sums import read_sums, to_components, to_fits
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
@@ -10,6 +12,6 @@ with reporting(snakemake.log[0]):
     matrices, sums, half_sums = read_sums(snakemake.input[0], whole, half)
     fits = {name: axes.fit_axes(sums, half_sums, whole, half, name) for name in axes.COMBINATIONS}
     components = axes.fix_gauge(fits["distance+query+key"].coefficients, whole.counts)
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input[0]))
-    tables.write_parquet(snakemake.output.fits, to_fits(matrices, fits), tables.FITS, metadata)
-    tables.write_parquet(snakemake.output.components, to_components(matrices, components), tables.COMPONENTS, metadata)
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input[0]))
+    parquet.write_parquet(snakemake.output.fits, to_fits(matrices, fits), FITS, metadata)
+    parquet.write_parquet(snakemake.output.components, to_components(matrices, components), COMPONENTS, metadata)

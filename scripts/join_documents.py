@@ -2,18 +2,18 @@
 
 import json
 
-from triaxis import provenance, tables
-from triaxis.faults import reporting
-from triaxis.sampling import join_documents
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.text.joined import JOINED, join_documents
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    upstream = tables.read_metadata(snakemake.input[0])
+    upstream = parquet.read_metadata(snakemake.input[0])
     rows = join_documents(
-        tables.read_parquet(snakemake.input[0]),
+        parquet.read_parquet(snakemake.input[0]),
         json.loads(upstream["prefix"]),
         params.length,
         params.sequences,
         params.seed,
     )
-    tables.write_parquet(snakemake.output[0], rows, tables.LENGTH_SEQUENCES, provenance.describe(params, upstream))
+    parquet.write_parquet(snakemake.output[0], rows, JOINED, provenance.describe(params, upstream))

@@ -1,18 +1,22 @@
 """Foretell from f alone how much each head's logits change with the distances, and see how much they do."""
 
-from triaxis import displacement, mechanism, provenance, rope, tables, tolerance_link
-from triaxis.faults import reporting
+from triaxis.attention import rope
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.mechanism import complex_form
+from triaxis.tolerance import displacement, link
+from triaxis.tolerance.schema import LINKS
 
 with reporting(snakemake.log[0]):
     inputs, own = snakemake.input, {}
-    rotaries = rope.from_table(tables.read_parquet(inputs.rope))
-    found = displacement.from_table(tables.read_parquet(inputs.displacements), snakemake.params.seed)
+    rotaries = rope.from_table(parquet.read_parquet(inputs.rope))
+    found = displacement.from_table(parquet.read_parquet(inputs.displacements), snakemake.params.seed)
     for (sequence, fraction), each in found.items():
         own.setdefault(sequence, {})[fraction] = each
     rows = (
-        tolerance_link.link_layer(layer, rotaries[layer.layer], own[layer.sequence])
-        for layer in mechanism.read_layers(inputs.features, rotaries)
+        link.link_layer(layer, rotaries[layer.layer], own[layer.sequence])
+        for layer in complex_form.read_layers(inputs.features, rotaries)
         if layer.sequence in own
     )
-    metadata = provenance.describe(snakemake.params, tables.read_metadata(inputs.features))
-    tables.write_parquet(snakemake.output[0], tables.batched(rows), tables.LINKS, metadata)
+    metadata = provenance.describe(snakemake.params, parquet.read_metadata(inputs.features))
+    parquet.write_parquet(snakemake.output[0], parquet.batched(rows), LINKS, metadata)

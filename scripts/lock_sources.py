@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from triaxis import files
-from triaxis.faults import reporting
+from triaxis.base import files
+from triaxis.base.errors import reporting
 
 with reporting(snakemake.log[0]):
     records = [json.loads(Path(record).read_text()) for record in snakemake.input]

@@ -5,21 +5,25 @@ from functools import partial
 
 import numpy as np
 
-from triaxis import axes, dummies, mechanism, patterns, provenance, related, rope, tables
-from triaxis.faults import reporting
+from triaxis.attention import rope
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.fit import axes
+from triaxis.mechanism import additivity, complex_form, dummy_distance, patterns, related
+from triaxis.mechanism.schema import DUMMIES, PATTERNS, PROBES, RELATED
 
 with reporting(snakemake.log[0]):
     params, outputs, path = snakemake.params, snakemake.output, snakemake.input.features
-    rotaries = rope.from_table(tables.read_parquet(snakemake.input.rope))
-    length = mechanism.sequence_length(path)
-    grid = mechanism.make_grid(length, **params.grid)
+    rotaries = rope.from_table(parquet.read_parquet(snakemake.input.rope))
+    length = complex_form.sequence_length(path)
+    grid = additivity.make_grid(length, **params.grid)
     design = axes.Design(np.tril(np.ones((length, length), dtype=bool)))
-    metadata = provenance.describe(params, tables.read_metadata(path))
+    metadata = provenance.describe(params, parquet.read_metadata(path))
     for measure, output, schema in (
-        (partial(mechanism.probe_layer, grid=grid), outputs.probes, tables.PROBES),
-        (partial(dummies.fit_layer, distances=grid.distances, design=design), outputs.dummies, tables.DUMMIES),
-        (patterns.measure_layer, outputs.patterns, tables.PATTERNS),
-        (related.relate_layer, outputs.related, tables.RELATED),
+        (partial(additivity.probe_layer, grid=grid), outputs.probes, PROBES),
+        (partial(dummy_distance.fit_layer, distances=grid.distances, design=design), outputs.dummies, DUMMIES),
+        (patterns.measure_layer, outputs.patterns, PATTERNS),
+        (related.relate_layer, outputs.related, RELATED),
     ):
-        rows = (measure(layer, rotaries[layer.layer]) for layer in mechanism.read_layers(path, rotaries))
-        tables.write_parquet(output, tables.batched(rows), schema, metadata)
+        rows = (measure(layer, rotaries[layer.layer]) for layer in complex_form.read_layers(path, rotaries))
+        parquet.write_parquet(output, parquet.batched(rows), schema, metadata)

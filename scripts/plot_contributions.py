@@ -1,9 +1,10 @@
 """Figure: where f, g and the interaction live along the frequency axis."""
 
-from triaxis import figure_data, mechanism_plots, plots
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.mechanism import figures, summary
+from triaxis.report import style
 
 with reporting(snakemake.log[0]):
-    pairs = figure_data.pairs_of(snakemake.input[0])
+    pairs = summary.pairs_of(snakemake.input[0])
     ordered = {model: pairs[model] for model in snakemake.params.models}
-    plots.save(mechanism_plots.plot_contributions(ordered), snakemake.output)
+    style.save(figures.plot_contributions(ordered), snakemake.output)

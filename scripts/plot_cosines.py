@@ -1,7 +1,8 @@
 """Figure: how far each layer's attention output turns when order is disturbed."""
 
-from triaxis import plots, tolerance_plots, tolerance_summary
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.report import style
+from triaxis.tolerance import figures, summary
 
 with reporting(snakemake.log[0]):
-    plots.save(tolerance_plots.plot_cosines(tolerance_summary.cosines(snakemake.input)), snakemake.output)
+    style.save(figures.plot_cosines(summary.cosines(snakemake.input)), snakemake.output)

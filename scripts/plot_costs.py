@@ -3,10 +3,11 @@
 import csv
 from pathlib import Path
 
-from triaxis import length_plots, plots
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.length import figures
+from triaxis.report import style
 
 with reporting(snakemake.log[0]):
     with Path(snakemake.input[0]).open() as file:
         rows = list(csv.DictReader(file))
-    plots.save(length_plots.plot_costs(rows, snakemake.params.methods), snakemake.output)
+    style.save(figures.plot_costs(rows, snakemake.params.methods), snakemake.output)

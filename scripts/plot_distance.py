@@ -1,10 +1,11 @@
 """Figure: the mean distance component by layer."""
 
-from triaxis import figure_data, plots
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.fit import figures, summary
+from triaxis.report import style
 
 with reporting(snakemake.log[0]):
-    layers, components = figure_data.distance_by_layer(snakemake.input)
+    layers, components = summary.distance_by_layer(snakemake.input)
     models = snakemake.params.models
-    figure = plots.plot_distance({model: components[model] for model in models}, layers)
-    plots.save(figure, snakemake.output)
+    figure = figures.plot_distance({model: components[model] for model in models}, layers)
+    style.save(figure, snakemake.output)

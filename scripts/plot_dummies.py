@@ -1,8 +1,9 @@
 """Figure: the key component against the dummy distance."""
 
-from triaxis import figure_data, mechanism_plots, plots
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.mechanism import figures, summary
+from triaxis.report import style
 
 with reporting(snakemake.log[0]):
-    curves = figure_data.dummies_of(snakemake.input[0])
-    plots.save(mechanism_plots.plot_dummies(curves, snakemake.params.models), snakemake.output)
+    curves = summary.dummies_of(snakemake.input[0])
+    style.save(figures.plot_dummies(curves, snakemake.params.models), snakemake.output)

@@ -1,10 +1,11 @@
 """Figure: the logits of the best, the median and the worst head beside their fit, residual and components."""
 
-from triaxis import figure_data, plots
-from triaxis.faults import reporting
+from triaxis.base.errors import reporting
+from triaxis.fit import figures, summary
+from triaxis.report import style
 
 with reporting(snakemake.log[0]):
-    examples = figure_data.matrix_examples(
+    examples = summary.matrix_examples(
         snakemake.input.fits, snakemake.input.logits, snakemake.input.components, snakemake.params.length
     )
-    plots.save(plots.plot_matrices(examples), snakemake.output)
+    style.save(figures.plot_matrices(examples), snakemake.output)

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
-from triaxis import provenance, sources, tables
-from triaxis.documents import read_documents
-from triaxis.faults import reporting
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.text import sources
+from triaxis.text.documents import read_documents
+from triaxis.text.schema import DOCUMENTS
 
 with reporting(snakemake.log[0]) as log:
     params = snakemake.params
@@ -15,4 +17,4 @@ with reporting(snakemake.log[0]) as log:
     documents = read_documents(files, params.format, params.text, params.title)
     log.info("%d documents", len(documents))
     metadata = provenance.describe(params, {"revision": record["revision"]})
-    tables.write_parquet(snakemake.output[0], documents, tables.DOCUMENTS, metadata)
+    parquet.write_parquet(snakemake.output[0], documents, DOCUMENTS, metadata)

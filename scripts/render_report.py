@@ -9,8 +9,8 @@ import subprocess
 import sys
 from tempfile import TemporaryDirectory
 
-from triaxis import files
-from triaxis.faults import UserError, reporting
+from triaxis.base import files
+from triaxis.base.errors import UserError, reporting
 
 with reporting(snakemake.log[0]) as log, TemporaryDirectory() as folder:
     config = f"{folder}/config.json"

@@ -3,31 +3,33 @@
 import numpy as np
 import torch
 
-from triaxis import displacement, provenance, tables, tolerance
-from triaxis.capture import probe_layouts
-from triaxis.faults import reporting
-from triaxis.models import open_model
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.model.loading import open_model
+from triaxis.tolerance import displacement, run
+from triaxis.tolerance.schema import COSINES, TOLERANCE
 
 with reporting(snakemake.log[0]) as log:
     params, inputs = snakemake.params, snakemake.input
     torch.set_num_threads(snakemake.threads)
-    sequences = tables.read_parquet(inputs.sequences).slice(0, params.taken)
+    sequences = parquet.read_parquet(inputs.sequences).slice(0, params.taken)
     model = open_model(inputs.record, params, params.random_seed)
-    results = tolerance.run_way(
+    results = run.run_way(
         model,
         probe_layouts(model),
         snakemake.wildcards.way,
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
         sequences["sequence"].to_pylist(),
-        tolerance.read_states(inputs.plain),
-        displacement.from_table(tables.read_parquet(inputs.displacements), params.seed),
+        run.read_states(inputs.plain),
+        displacement.from_table(parquet.read_parquet(inputs.displacements), params.seed),
         batch=params.batch,
         layers=None if params.layers == "all" else params.layers,
     )
-    metadata = provenance.describe(params, tables.read_metadata(inputs.plain))
+    metadata = provenance.describe(params, parquet.read_metadata(inputs.plain))
     with (
-        tables.parquet_writer(snakemake.output.tolerance, tables.TOLERANCE, metadata) as rows,
-        tables.parquet_writer(snakemake.output.cosines, tables.COSINES, metadata) as cosines,
+        parquet.parquet_writer(snakemake.output.tolerance, TOLERANCE, metadata) as rows,
+        parquet.parquet_writer(snakemake.output.cosines, COSINES, metadata) as cosines,
     ):
         for tokens, layers in results:
             rows.write_table(tokens)

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import torch
 
-from triaxis import harness, provenance, tables
-from triaxis.capture import probe_layouts
-from triaxis.faults import reporting
-from triaxis.models import load_tokenizer, open_model, revision_of
-from triaxis.taskruns import Conditions
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.model.loading import open_model, revision_of
+from triaxis.model.tokenizer import load_tokenizer
+from triaxis.tasks import harness
+from triaxis.tasks.run import Conditions
+from triaxis.tasks.schema import TASKS
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
@@ -29,4 +32,4 @@ with reporting(snakemake.log[0]):
     )
     record = json.loads(Path(snakemake.input.record).read_text())
     upstream = {"model": snakemake.wildcards.model, "revision": revision_of(record, params.random_seed)}
-    tables.write_parquet(snakemake.output[0], rows, tables.TASKS, provenance.describe(params, upstream))
+    parquet.write_parquet(snakemake.output[0], rows, TASKS, provenance.describe(params, upstream))

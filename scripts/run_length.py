@@ -8,17 +8,15 @@ import pyarrow as pa
 import torch
 from transformers import AutoConfig
 
-from triaxis import sources, tables
-from triaxis.capture import probe_layouts
-from triaxis.faults import reporting
-from triaxis.length import Plan, Runner, check_lengths, make_method, run_lengths, run_passkeys
-from triaxis.models import (
-    choose_device,
-    describe_run,
-    load_model,
-    load_tokenizer,
-    training_length_of,
-)
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet
+from triaxis.base.errors import reporting
+from triaxis.length import schema
+from triaxis.length.run import Plan, Runner, check_lengths, make_method, run_lengths, run_passkeys
+from triaxis.model.devices import choose_device
+from triaxis.model.loading import load_model, run_metadata, training_length_of
+from triaxis.model.tokenizer import load_tokenizer
+from triaxis.text import sources
 
 with reporting(snakemake.log[0]) as log:
     params, options, section = snakemake.params, snakemake.params.options, f"length{snakemake.wildcards.run}"
@@ -34,36 +32,36 @@ with reporting(snakemake.log[0]) as log:
     model = load_model(folder, params.dtype, choose_device(params.device), params.random_seed, stretch=method.stretch)
     runner = Runner(model, probe_layouts(model), method)
 
-    pieces = tables.read_parquet(snakemake.input.sequences)
+    pieces = parquet.read_parquet(snakemake.input.sequences)
     numbers, texts = pieces["sequence"].to_numpy(), pieces["tokens"].to_pylist()
     tokens = np.array(
         [np.concatenate([texts[row] for row in np.flatnonzero(numbers == number)]) for number in np.unique(numbers)],
         dtype=np.int32,
     )
-    upstream = tables.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
-    metadata = describe_run(params, params, upstream) | {
+    upstream = parquet.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
+    metadata = run_metadata(params, params, upstream) | {
         "training_length": str(own_length),
         "training_length_is": "the model's own" if options["training_length"] is None else "an override",
     }
     plan = Plan(lengths, own_length, options["positions"], options["bucket"], options["seed"])
     found = run_lengths(runner, tokens, plan)
-    tables.write_parquet(snakemake.output.outputs, found.outputs, found.outputs[0].schema, metadata)
+    parquet.write_parquet(snakemake.output.outputs, found.outputs, found.outputs[0].schema, metadata)
 
-    corpus = tables.read_parquet(snakemake.input.tokens)
+    corpus = parquet.read_parquet(snakemake.input.tokens)
     tokenizer = load_tokenizer(folder)
     passkey = options["passkey"]
     found.passkeys = run_passkeys(
         runner,
         lambda text: tokenizer(text, add_special_tokens=False).input_ids,
         corpus["tokens"].combine_chunks().flatten().to_numpy(),
-        json.loads(tables.read_metadata(snakemake.input.tokens)["prefix"]),
+        json.loads(parquet.read_metadata(snakemake.input.tokens)["prefix"]),
         passkey["lengths"],
         passkey["depths"],
         passkey["trials"],
         options["seed"],
     )
     for stage in ("losses", "attention", "passkeys", "costs"):
-        schema = getattr(tables, f"LENGTH_{stage.upper()}")
-        table = pa.Table.from_pylist(getattr(found, stage), schema=schema)
-        tables.write_parquet(getattr(snakemake.output, stage), table, schema, metadata)
-    tables.write_parquet(snakemake.output.components, found.components, tables.LENGTH_COMPONENTS, metadata)
+        columns = getattr(schema, stage.upper())
+        table = pa.Table.from_pylist(getattr(found, stage), schema=columns)
+        parquet.write_parquet(getattr(snakemake.output, stage), table, columns, metadata)
+    parquet.write_parquet(snakemake.output.components, found.components, schema.COMPONENTS, metadata)

@@ -3,16 +3,18 @@
 import numpy as np
 import torch
 
-from triaxis import additive, provenance, tables
-from triaxis.capture import probe_layouts
-from triaxis.faults import UserError, reporting
-from triaxis.models import open_model
-from triaxis.surgery import operate_model
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import UserError, reporting
+from triaxis.model.loading import open_model
+from triaxis.surgery import additive
+from triaxis.surgery.run import operate_model
+from triaxis.surgery.schema import SURGERY
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.surgery
     torch.set_num_threads(snakemake.threads)
-    sequences = tables.read_parquet(snakemake.input.sequences)
+    sequences = parquet.read_parquet(snakemake.input.sequences)
     if len(sequences) < options["sequences"]:
         raise UserError(
             f"surgery.sequences {options['sequences']} is too many: {snakemake.input.sequences} holds "
@@ -30,11 +32,11 @@ with reporting(snakemake.log[0]) as log:
         probe_layouts(model),
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
         sequences["sequence"].to_pylist(),
-        additive.from_table(tables.read_parquet(snakemake.input.parameters)),
+        additive.from_table(parquet.read_parquet(snakemake.input.parameters)),
         batch=params.batch,
         stepwise=options["stepwise"],
         step_sequences=options["step_sequences"],
         heads_of_layers=options["heads_of_layers"],
     )
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.parameters))
-    tables.write_parquet(snakemake.output[0], rows, tables.SURGERY, metadata)
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input.parameters))
+    parquet.write_parquet(snakemake.output[0], rows, SURGERY, metadata)

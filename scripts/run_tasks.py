@@ -2,11 +2,14 @@
 
 import torch
 
-from triaxis import prompts, provenance, tables
-from triaxis.capture import probe_layouts
-from triaxis.faults import reporting
-from triaxis.models import load_tokenizer, open_model, revision_of
-from triaxis.taskruns import Conditions, run_items
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.model.loading import open_model, revision_of
+from triaxis.model.tokenizer import load_tokenizer
+from triaxis.tasks import items
+from triaxis.tasks.run import Conditions, run_items
+from triaxis.tasks.schema import TASKS
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
@@ -16,11 +19,11 @@ with reporting(snakemake.log[0]):
         model,
         probe_layouts(model),
         load_tokenizer(model.name_or_path),
-        prompts.from_table(tables.read_parquet(snakemake.input.prompts)),
+        items.from_table(parquet.read_parquet(snakemake.input.prompts)),
         Conditions(**params.conditions),
         batch=params.batch,
         new_tokens=params.new_tokens,
     )
-    upstream = tables.read_metadata(snakemake.input.prompts) | {"model": snakemake.wildcards.model}
+    upstream = parquet.read_metadata(snakemake.input.prompts) | {"model": snakemake.wildcards.model}
     upstream["revision"] = revision_of(upstream, params.random_seed)
-    tables.write_parquet(snakemake.output[0], rows, tables.TASKS, provenance.describe(params, upstream))
+    parquet.write_parquet(snakemake.output[0], rows, TASKS, provenance.describe(params, upstream))

@@ -2,15 +2,16 @@
 
 import json
 
-from triaxis import provenance, tables
-from triaxis.faults import reporting
-from triaxis.sampling import sample_sequences
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.text.schema import SEQUENCES
+from triaxis.text.windows import sample_sequences
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    upstream = tables.read_metadata(snakemake.input[0])
+    upstream = parquet.read_metadata(snakemake.input[0])
     sequences = sample_sequences(
-        tables.read_parquet(snakemake.input[0]),
+        parquet.read_parquet(snakemake.input[0]),
         json.loads(upstream["prefix"]),
         params.length,
         params.per_document,
@@ -18,4 +19,4 @@ with reporting(snakemake.log[0]):
         params.seed,
     )
     metadata = provenance.describe(params, upstream | {"model": snakemake.wildcards.model})
-    tables.write_parquet(snakemake.output[0], sequences, tables.SEQUENCES, metadata)
+    parquet.write_parquet(snakemake.output[0], sequences, SEQUENCES, metadata)

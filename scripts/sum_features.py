@@ -2,11 +2,13 @@
 
 import torch
 
-from triaxis import provenance, rope, tables
-from triaxis.device_sums import MatrixSums, sum_features
-from triaxis.faults import reporting
-from triaxis.features import read_features
-from triaxis.models import choose_device
+from triaxis.attention import rope
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.fit.device_sums import MatrixSums, sum_features
+from triaxis.fit.schema import SUMS
+from triaxis.logits.features import read_features
+from triaxis.model.devices import choose_device
 
 with reporting(snakemake.log[0]), torch.inference_mode():
     params = snakemake.params
@@ -15,10 +17,10 @@ with reporting(snakemake.log[0]), torch.inference_mode():
     device = choose_device(params.device if params.device != "spread" else "auto")
     rows = sum_features(
         read_features(snakemake.input.features),
-        rope.from_table(tables.read_parquet(snakemake.input.rope)),
+        rope.from_table(parquet.read_parquet(snakemake.input.rope)),
         None if params.heads == "all" else params.heads,
         MatrixSums(params.length, params.half_seed, device),
         device,
     )
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input.features))
-    tables.write_parquet(snakemake.output[0], tables.batched(rows), tables.SUMS, metadata)
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input.features))
+    parquet.write_parquet(snakemake.output[0], parquet.batched(rows), SUMS, metadata)

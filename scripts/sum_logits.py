@@ -1,9 +1,10 @@
 """Sum the logits of one shard over each axis, with DuckDB, in one scan."""
 
-from triaxis import provenance, tables
-from triaxis.axes import draw_half
-from triaxis.faults import reporting
-from triaxis.sums import sum_logits
+from triaxis.base import parquet, provenance
+from triaxis.base.errors import reporting
+from triaxis.fit.axes import draw_half
+from triaxis.fit.schema import SUMS
+from triaxis.fit.sums import sum_logits
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
@@ -14,5 +15,5 @@ with reporting(snakemake.log[0]):
         memory_mb=snakemake.resources.mem_mb - 512,
         spill=snakemake.resources.tmpdir,
     )
-    metadata = provenance.describe(params, tables.read_metadata(snakemake.input[0]))
-    tables.write_parquet(snakemake.output[0], rows, tables.SUMS, metadata)
+    metadata = provenance.describe(params, parquet.read_metadata(snakemake.input[0]))
+    parquet.write_parquet(snakemake.output[0], rows, SUMS, metadata)

@@ -1,8 +1,9 @@
 """The tables of the fits: axes.csv for every combination of axes, and heads.csv for figures."""
 
-from triaxis import figure_tables, files, summary
-from triaxis.axes import COMBINATIONS
-from triaxis.faults import reporting
+from triaxis.base import files, query, tables
+from triaxis.base.errors import reporting
+from triaxis.fit import summary
+from triaxis.fit.axes import COMBINATIONS
 
 with reporting(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -13,5 +14,5 @@ with reporting(snakemake.log[0]):
         for row in summary.summarise(table, axes, params.models, params.samples, params.seed)
     ]
     with files.whole(snakemake.output.axes) as part:
-        part.write_text(summary.to_csv(rows))
-    figure_tables.write(snakemake.output.heads, figure_tables.HEADS, inputs.fits)
+        part.write_text(tables.to_csv(rows))
+    query.write_csv(snakemake.output.heads, summary.HEADS, inputs.fits)

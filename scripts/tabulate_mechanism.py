@@ -1,21 +1,21 @@
 """The table of the mechanism: how additive the logits of each model are, and where its norms lie; and for figures
 additive.csv, pairs.csv and dummies.csv."""
 
-from triaxis import figure_tables, files, mechanism, mechanism_summary, rope, summary, tables
-from triaxis.faults import reporting
+from triaxis.attention import rope
+from triaxis.base import files, parquet, query, tables
+from triaxis.base.errors import reporting
+from triaxis.mechanism import additivity, complex_form, summary
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
-    distances = mechanism.evenly(params.length, params.distances)
+    distances = complex_form.evenly(params.length, params.distances)
     null_r = {
-        model: mechanism.null_r(rope.from_table(tables.read_parquet(path)), distances)
+        model: additivity.null_r(rope.from_table(parquet.read_parquet(path)), distances)
         for model, path in zip(params.models, inputs.rope, strict=True)
     }
-    rows = mechanism_summary.summarise(
-        inputs.probes, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed
-    )
+    rows = summary.summarise(inputs.probes, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed)
     with files.whole(snakemake.output.mechanism) as part:
-        part.write_text(summary.to_csv(rows))
-    figure_tables.write(snakemake.output.additive, figure_tables.ADDITIVE, inputs.probes)
-    figure_tables.write(snakemake.output.pairs, figure_tables.PAIRS, inputs.patterns)
-    figure_tables.write(snakemake.output.dummies, figure_tables.DUMMIES, inputs.dummies)
+        part.write_text(tables.to_csv(rows))
+    query.write_csv(snakemake.output.additive, summary.R_ADDITIVE, inputs.probes)
+    query.write_csv(snakemake.output.pairs, summary.PAIRS, inputs.patterns)
+    query.write_csv(snakemake.output.dummies, summary.DUMMY_QUARTILES, inputs.dummies)

@@ -3,15 +3,16 @@
 import csv
 from pathlib import Path
 
-from triaxis import files, summary, tolerance_summary
-from triaxis.faults import reporting
+from triaxis.base import files, tables
+from triaxis.base.errors import reporting
+from triaxis.tolerance import summary
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
-    rows = tolerance_summary.summarise(inputs.tolerance, params.models, params.ways, params.samples, params.seed)
+    rows = summary.summarise(inputs.tolerance, params.models, params.ways, params.samples, params.seed)
     with Path(inputs.mechanism).open() as file:
         interaction = {row["model"]: float(row["mean_interaction"] or "nan") for row in csv.DictReader(file)}
-    link = tolerance_summary.link(inputs.links, rows, interaction, params.models)
+    link = summary.link(inputs.links, rows, interaction, params.models)
     for path, content in ((snakemake.output.csv, rows), (snakemake.output.link, link)):
         with files.whole(path) as part:
-            part.write_text(summary.to_csv(content))
+            part.write_text(tables.to_csv(content))

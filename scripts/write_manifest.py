@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from triaxis import files
-from triaxis.faults import reporting
-from triaxis.manifest import describe_run
-from triaxis.provenance import SCRIPTS
+from triaxis.base import files
+from triaxis.base.errors import reporting
+from triaxis.base.provenance import SCRIPTS
+from triaxis.report.manifest import describe_run
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input

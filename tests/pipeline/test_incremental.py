@@ -20,7 +20,7 @@ def test_a_touched_file_reruns_nothing(copy_of_finished):
 
 
 def test_a_change_of_plotting_code_reruns_plots_only(copy_of_finished):
-    copy_of_finished.edit("scripts/triaxis/plots.py", "WIDTH = 7.0", "WIDTH = 6.5")
+    copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
     assert {"plot_heads", "plot_axes", "plot_distance", "plot_matrices"} <= set(rules)
     assert not STAGES & set(rules)
@@ -34,14 +34,14 @@ def test_a_change_of_one_plot_script_reruns_that_plot(copy_of_finished):
 
 
 def test_a_change_of_the_fit_reruns_from_the_fit(copy_of_finished):
-    copy_of_finished.edit("scripts/triaxis/axes.py", "PRIME = 2**31 - 1", "PRIME = 2**31 - 1  # a prime")
+    copy_of_finished.edit("scripts/triaxis/fit/axes.py", "PRIME = 2**31 - 1", "PRIME = int(2**31 - 1)")
     rules = copy_of_finished.dry().rules
     assert {"sum_logits", "fit_axes", "tabulate_fits"} <= set(rules)
     assert not {"dump_logits", "extract_features"} & set(rules)
 
 
 def test_a_change_of_the_capture_reruns_the_gpu_stage(copy_of_finished):
-    copy_of_finished.edit("scripts/triaxis/capture.py", "PROBE_LENGTH = 8", "PROBE_LENGTH = 7")
+    copy_of_finished.edit("scripts/triaxis/attention/layout.py", "PROBE_LENGTH = 8", "PROBE_LENGTH = 7")
     rules = copy_of_finished.dry().rules
     assert {"extract_features", "dump_logits", "sum_logits", "fit_axes"} <= set(rules)
     assert not {"fetch_model", "sample_sequences", "tokenize_documents"} & set(rules)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import families
 import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
 
-from triaxis.logits import CausalCells, writer
+from triaxis.logits.logits import CausalCells, writer
+from unit import families
 
 torch.set_num_threads(1)  # tiny tensors only wait for one another
 
@@ -27,11 +27,11 @@ def write_logits() -> Callable[..., Path]:
     def write(path: Path, matrices: np.ndarray, first: int = 0) -> Path:
         _, _, heads, length, _ = matrices.shape
         cells = CausalCells(list(range(heads)), length)
-        with writer(path, {"model": "tiny"}) as parquet:
+        with writer(path, {"model": "tiny"}) as out:
             for sequence, layers in enumerate(matrices.astype(np.float32), first):
                 for layer, values in enumerate(layers):
                     table = cells.table(sequence, layer, values)
-                    parquet.write_table(table, row_group_size=len(table))
+                    out.write_table(table, row_group_size=len(table))
         return path
 
     return write

@@ -10,9 +10,9 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from triaxis.capture import Layout, probe_layouts
-from triaxis.faults import UserError
-from triaxis.softmax import capture_logits
+from triaxis.attention.at_softmax import capture_logits
+from triaxis.attention.layout import Layout, probe_layouts
+from triaxis.base.errors import UserError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 

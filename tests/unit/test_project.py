@@ -3,13 +3,18 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
 from outcomes import known, read_rows
-from triaxis import tables
+from triaxis.base import provenance
+from triaxis.length import schema as length_schema
+from triaxis.logits.schema import features_schema
+from triaxis.text.joined import JOINED
+from triaxis.tolerance.schema import plain_schema
 
 PROJECT = Path(__file__).resolve().parents[2]
 RULES = sorted((PROJECT / "rules").glob("*.smk"))
@@ -72,7 +77,7 @@ def test_every_script_is_a_rule_or_for_make():
 
 
 def test_analysis_rules_import_no_torch():
-    code = "import sys; from triaxis import {}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, {}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     modules = set()
     for rule, text in rule_texts().items():
         if "envs/analysis.yaml" in text:
@@ -83,10 +88,11 @@ def test_analysis_rules_import_no_torch():
 
 
 def imported(script: str) -> set[str]:
-    """The triaxis modules that a script imports, directly or not."""
-    from triaxis import provenance
+    """The triaxis modules that a script imports, directly or not, by their full names."""
 
-    return {path.stem for path in provenance.sources(PROJECT / script) if path.parent.name == "triaxis"} - {"__init__"}
+    own = [path.relative_to(PROJECT / "scripts") for path in provenance.sources(PROJECT / script)]
+    names = {".".join(path.with_suffix("").parts) for path in own if path.parts[0] == "triaxis"}
+    return {name for name in names if not name.endswith("__init__")}
 
 
 def test_the_snakefile_imports_nothing_heavy():
@@ -105,34 +111,39 @@ def documented(stage: str) -> set[str]:
 @pytest.mark.parametrize(
     "stage",
     [
-        *("documents", "tokens", "sequences", "rope", "logits", "sums", "fits", "components"),
-        *("probes", "dummies", "patterns", "related", "calibration", "surgery"),
-        *("displacements", "tolerance", "cosines", "links"),
-        *("task_items", "tasks"),
+        *("text.documents", "text.tokens", "text.sequences", "attention.rope", "logits.logits"),
+        *("fit.sums", "fit.fits", "fit.components"),
+        *("mechanism.probes", "mechanism.dummies", "mechanism.patterns", "mechanism.related"),
+        *("surgery.calibration", "surgery.surgery"),
+        *("tolerance.displacements", "tolerance.tolerance", "tolerance.cosines", "tolerance.links"),
+        *("tasks.task_items", "tasks.tasks"),
     ],
 )
 def test_the_page_of_files_names_every_column(stage):
-    schema = getattr(tables, stage.upper())
+    package, _, stage = stage.partition(".")
+    schema = getattr(import_module(f"triaxis.{package}.schema"), stage.upper())
     assert set(schema.names) <= documented(stage)
 
 
-@pytest.mark.parametrize(
-    "stage", ["sequences", "losses", "attention", "passkeys", "components", "costs", "distances", "clouds"]
-)
+@pytest.mark.parametrize("stage", ["losses", "attention", "passkeys", "components", "costs", "distances", "clouds"])
 def test_the_page_of_files_names_every_column_of_the_lengths(stage):
-    assert set(getattr(tables, f"LENGTH_{stage.upper()}").names) <= documented(f"length/{stage}")
+    assert set(getattr(length_schema, stage.upper()).names) <= documented(f"length/{stage}")
+
+
+def test_the_page_of_files_names_every_column_of_joined_sequences():
+    assert set(JOINED.names) <= documented("length/sequences")
 
 
 def test_the_page_of_files_names_every_column_of_the_outputs():
-    assert set(tables.length_outputs_schema(4).names) <= documented("length/outputs")
+    assert set(length_schema.outputs_schema(4).names) <= documented("length/outputs")
 
 
 def test_the_page_of_files_names_every_column_of_the_features():
-    assert set(tables.features_schema(4).names) <= documented("features")
+    assert set(features_schema(4).names) <= documented("features")
 
 
 def test_the_page_of_files_names_every_column_of_the_plain_run():
-    assert set(tables.plain_schema(4).names) <= documented("plain")
+    assert set(plain_schema(4).names) <= documented("plain")
 
 
 def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_other():

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from triaxis.features import Features
-from triaxis.rope import Rotary
+from triaxis.attention.rope import Rotary
+from triaxis.logits.features import Features
 
 LENGTH = 24
 

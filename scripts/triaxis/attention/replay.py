@@ -1,0 +1,120 @@
+"""How attention modules are reached: their attention function set, their inputs shown, a module run again under a
+rotation of our choice.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+
+from triaxis.base.errors import UserError
+
+Tensor = torch.Tensor
+
+NAME = "triaxis"
+INSTEAD = "the three-axis fit alone needs no rotation: set capture: logits in its entry of models"
+
+
+def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
+    """Layer -> the innermost module that takes `position_embeddings`.
+
+    Raises UserError if the model has none, or does not let its attention function be set.
+    """
+    kind = model.config.model_type
+    takes = [
+        module
+        for module in model.modules()
+        if hasattr(module, "layer_idx") and "position_embeddings" in inspect.signature(module.forward).parameters
+    ]
+    innermost = [
+        module
+        for module in takes
+        if not any(child is not module and other is child for child in module.modules() for other in takes)
+    ]
+    if not innermost:
+        raise UserError(
+            f"a model of type '{kind}' has no rotary position embedding that its attention layers take as an "
+            f"argument: Triaxis needs a RoPE model (Llama, Mistral, Qwen, Gemma, Phi, GPT-NeoX, ...); {INSTEAD}"
+        )
+    if not model._can_set_attn_implementation():
+        raise UserError(
+            f"a model of type '{kind}' refuses capture: its attention does not go through the attention interface "
+            f"of transformers; {INSTEAD}, or choose another family"
+        )
+    return {int(module.layer_idx): module for module in innermost}  # type: ignore[arg-type]
+
+
+@contextmanager
+def attention_function(
+    model: PreTrainedModel, function: Callable[..., Any], mask: Callable[..., Any] | None = None
+) -> Iterator[None]:
+    """Let `function(own, module, query, key, value, mask, scaling, **options)` be the model's attention.
+
+    own: the attention function the model would have used. Its mask function is kept, unless `mask` replaces it:
+    without one of our name the mask would be None and the model acausal.
+    """
+    before = model.config._attn_implementation
+    # SDPA knows no softcap: such a model needs the eager function of its own file, as does one without SDPA.
+    softcap = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    inner = "eager" if softcap or before not in ALL_ATTENTION_FUNCTIONS else before
+
+    def attend(module, query, key, value, attention_mask, scaling=None, **options):  # type: ignore[no-untyped-def]
+        eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        own = ALL_ATTENTION_FUNCTIONS.get_interface(inner, eager)
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return function(own, module, query, key, value, attention_mask, scaling, **options)
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, mask or ALL_MASK_ATTENTION_FUNCTIONS[inner])
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def before_attention(model: PreTrainedModel, before_each: Callable[..., Any]) -> Iterator[None]:
+    """Call `before_each(layer, module, args, kwargs)` ahead of each attention module; it returns (args, kwargs)."""
+    handles = [
+        module.register_forward_pre_hook(
+            lambda module, args, kwargs, layer=layer: before_each(layer, module, args, kwargs), with_kwargs=True
+        )
+        for layer, module in attention_modules(model).items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Recorder:
+    """Answers a replayed attention module with zeros and keeps the query and key that it was given."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.query = self.key = torch.empty(0)
+        self.scaling = 0.0
+
+    def replay(
+        self, module: torch.nn.Module, args: Any, kwargs: Any, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The query and key that `module` makes of its input under the rotation (cos, sin)."""
+        self.active = True
+        try:
+            module.forward(*args, **(kwargs | {"position_embeddings": (cos, sin), "past_key_values": None}))
+        finally:
+            self.active = False
+        return self.query, self.key
+
+    def take(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> tuple[Tensor, None]:
+        self.query, self.key, self.scaling = query, key, scaling
+        batch, heads, length, _ = query.shape
+        return value.new_zeros(batch, length, heads, value.shape[-1]), None

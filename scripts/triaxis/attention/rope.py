@@ -1,0 +1,80 @@
+"""Rotary position embedding in complex form.
+
+A rotary pair of dimensions (real, imaginary) is one complex number, which position p turns by exp(1j t p), t being
+the pair's frequency in radians a token. Su et al. 2021 (arXiv 2104.09864); docs/method.md, "Logit".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from triaxis.attention.schema import ROPE
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """What rotation one layer applies to its heads.
+
+    scale: the model's attention scaling. amplitude: what the model multiplies cos and sin by (YaRN, longrope).
+    real, imaginary: (pairs,) the dimensions of each pair. frequency: (pairs,) radians a token.
+    unrotated: the dimensions that position does not touch; all of them in a NoPE layer.
+    """
+
+    scale: float
+    amplitude: float
+    real: NDArray[np.int64]
+    imaginary: NDArray[np.int64]
+    frequency: NDArray[np.float64]
+    unrotated: NDArray[np.int64]
+
+    def rotate(self, vectors: Array, positions: NDArray[np.integer]) -> Array:
+        """Queries or keys (..., positions, head_dim) before rotation -> after it, in float64."""
+        angle = np.multiply.outer(positions.astype(np.float64), self.frequency)
+        turned = self.to_complex(vectors) * (self.amplitude * np.exp(1j * angle))
+        rotated = vectors.astype(np.float64)
+        rotated[..., self.real] = turned.real
+        rotated[..., self.imaginary] = turned.imag
+        return rotated
+
+    def to_complex(self, vectors: Array) -> NDArray[np.complex128]:
+        """(..., head_dim) -> (..., pairs) complex."""
+        return vectors[..., self.real].astype(np.float64) + 1j * vectors[..., self.imaginary]
+
+
+def to_table(layers: Sequence[int], rotaries: Sequence[Rotary], check_errors: Sequence[float]) -> pa.Table:
+    """The rows of rope/, one a layer."""
+    rows = [
+        {
+            "layer": layer,
+            "scale": rotary.scale,
+            "amplitude": rotary.amplitude,
+            "pair": list(range(len(rotary.frequency))),
+            "real": rotary.real.tolist(),
+            "imaginary": rotary.imaginary.tolist(),
+            "frequency": rotary.frequency.tolist(),
+            "unrotated": rotary.unrotated.tolist(),
+            "check_error": error,
+        }
+        for layer, rotary, error in zip(layers, rotaries, check_errors, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=ROPE)
+
+
+def from_table(table: pa.Table) -> dict[int, Rotary]:
+    """The rows of rope/ -> the rotation of each layer."""
+    return {
+        row["layer"]: Rotary(
+            row["scale"],
+            row["amplitude"],
+            np.array(row["real"], dtype=np.int64),
+            np.array(row["imaginary"], dtype=np.int64),
+            np.array(row["frequency"], dtype=np.float64),
+            np.array(row["unrotated"], dtype=np.int64),
+        )
+        for row in table.to_pylist()
+    }

@@ -1,0 +1,126 @@
+"""The figures of the three-axis fit."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from triaxis.fit.axes import AXES, COMBINATIONS
+from triaxis.fit.summary import MatrixExample
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, trained_and_control
+
+Array = NDArray[np.floating]
+
+
+def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
+    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
+    pairs = trained_and_control(list(r))
+    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
+    height = 0.5 + 1.75 * len(pairs)
+    figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
+    for row, pair in zip(panels, pairs, strict=True):
+        for panel, model in zip(row, pair, strict=True):
+            if model is None:
+                panel.set_axis_off()
+                continue
+            image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
+            panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
+            panel.set_xlabel("layer")
+        row[0].set_ylabel("head")
+    figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)
+    return figure
+
+
+def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float]) -> Figure:
+    """The distribution over heads of r for each combination of axes.
+
+    r: model -> axes -> (heads of all layers,); null_r: axes -> what iid noise would give.
+    """
+    pairs = trained_and_control(list(r))
+    figure, panels = plt.subplots(len(pairs), 1, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharex=True)
+    places = np.arange(len(COMBINATIONS))
+    for panel, pair in zip(panels[:, 0], pairs, strict=True):
+        for model, side, colour in zip(pair, (-0.19, 0.19), (BLUE, ORANGE), strict=True):
+            if model is None:
+                continue
+            values = [r[model][axes][np.isfinite(r[model][axes])] for axes in COMBINATIONS]
+            parts = panel.violinplot(values, places + side, widths=0.34, showextrema=False)
+            for body in parts["bodies"]:
+                body.set(facecolor=colour, edgecolor="none", alpha=0.55)
+            quartiles = np.array([np.percentile(v, [25, 50, 75]) for v in values])
+            panel.vlines(places + side, quartiles[:, 0], quartiles[:, 2], color=colour, linewidth=2)
+            panel.plot(places + side, quartiles[:, 1], "o", color="white", markeredgecolor=colour, markersize=4)
+            panel.plot([], [], "s", color=colour, alpha=0.7, label=model)
+        null = [null_r[axes] for axes in COMBINATIONS]
+        panel.hlines(null, places - 0.4, places + 0.4, color="black", linewidth=1, label="null: iid noise")
+        panel.set(ylim=(0, 1.02), ylabel="r, one value a head")
+        panel.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        panel.set_xticks(places, [axes.replace("+", "\n+ ") for axes in COMBINATIONS])
+    return figure
+
+
+def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
+    """Each example's logits beside its fit, its residual and its three components."""
+    figure = plt.figure(figsize=(WIDTH, 1.75 * len(examples)))
+    grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.25])
+    for row, example in enumerate(examples):
+        distance, query, key = example.components
+        position = np.arange(len(query))
+        gap = position[:, None] - position
+        fit = np.where(gap >= 0, distance[np.abs(gap)] + query[:, None] + key, np.nan)
+        residual = example.logits - fit
+        low, high = np.nanpercentile(example.logits, [0.5, 99.5])
+        bound = float(np.nanpercentile(np.abs(residual), 99.5))
+        maps = [("logits", example.logits, low, high, "viridis"), ("fit", fit, low, high, "viridis")]
+        maps.append(("residual", residual, -bound, bound, "PuOr"))
+        for column, (title, values, least, most, colours) in enumerate(maps):
+            panel = figure.add_subplot(grid[row, column])
+            image = panel.imshow(values, vmin=least, vmax=most, cmap=colours)
+            panel.spines[:].set_visible(False)
+            panel.set_xticks([0, len(query) - 1])
+            panel.set_yticks([0, len(query) - 1])
+            panel.set_xlabel("key", labelpad=-6)
+            if column == 0:
+                panel.set_ylabel(f"{example.name}\nquery", labelpad=-6)
+            panel.set_title(f"{title}, r = {example.r:.3f}" if column == 1 else title)
+            figure.colorbar(image, ax=panel, fraction=0.05, pad=0.03)
+        stack = grid[row, 3].subgridspec(3, 1)
+        for part, (axis, component) in enumerate(zip(AXES, example.components, strict=True)):
+            panel = figure.add_subplot(stack[part])
+            panel.plot(position, component, color=(BLUE, VERMILION, GREEN)[part], linewidth=0.8)
+            panel.margins(x=0)
+            panel.set_title(axis, loc="right", pad=-6, fontsize=7)
+            panel.locator_params(axis="y", nbins=3)
+            panel.set_xticks([0, len(query) - 1], ["0", str(len(query) - 1)] if part == 2 else ["", ""])
+    return figure
+
+
+def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence[int]]) -> Figure:
+    """The mean distance component by layer; components: model -> (layers, length), each layer centred on 0.
+
+    Each panel has its own scale: random weights give far smaller logits.
+    """
+    pairs = trained_and_control(list(components))
+    figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, 2.4 * len(pairs)), squeeze=False, sharex=True)
+    last = max(max(numbers) for numbers in layers.values())
+    colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, last), "viridis")
+    for row, pair in zip(panels, pairs, strict=True):
+        for panel, model in zip(row, pair, strict=True):
+            if model is None:
+                panel.set_axis_off()
+                continue
+            for layer, component in zip(layers[model], components[model], strict=True):
+                panel.plot(
+                    np.arange(len(component)) + 1, component, color=colours.to_rgba(np.array(layer)), linewidth=0.8
+                )
+            panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+            panel.set(xscale="log", title=model)
+            panel.margins(x=0.01)
+        row[0].set_ylabel("mean distance component (logits)")
+    for panel in panels[-1]:
+        panel.set_xlabel("distance + 1 (tokens)")
+    figure.colorbar(colours, ax=panels, label="layer", pad=0.01)
+    return figure

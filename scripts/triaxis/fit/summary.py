@@ -1,0 +1,229 @@
+"""The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from triaxis.base.query import by_layer, columns
+from triaxis.base.stats import interval, mean
+from triaxis.fit.axes import AXES
+
+Array = NDArray[np.float64]
+
+Files = Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class MatrixExample:
+    """One logit matrix to show: name, r, logits (length, length) with NaN above the diagonal, components
+    (3, length) in the stated gauge."""
+
+    name: str
+    r: float
+    logits: Array
+    components: Array
+
+
+# Han & Ji 2025: the mean correlation of the three-axis fit on Llama-3.2-3B.
+PAPER_R = 0.959
+
+# One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
+# Residuals of all heads add up; so do their squares about one common mean. Without the autocast off, a model named 7
+# or 2024-01-01 would become a number or a date.
+BY_SEQUENCE = """
+WITH fits AS (SELECT * FROM read_parquet($fits, hive_partitioning = true, hive_types_autocast = false)),
+spread AS (
+    SELECT model, sequence, layer, head, count, total, squares
+    FROM read_parquet($sums, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'all'
+)
+SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
+       avg(r ORDER BY layer, head) AS r, avg(r2 ORDER BY layer, head) AS r2,
+       avg(adjusted_r2 ORDER BY layer, head) AS adjusted_r2, avg(heldout_r ORDER BY layer, head) AS heldout_r,
+       any_value(null_r) AS null_r,
+       sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
+       sum(squares ORDER BY layer, head) AS squares,
+       sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
+FROM fits JOIN spread USING (model, sequence, layer, head)
+GROUP BY model, axes, sequence ORDER BY model, axes, sequence
+"""
+
+
+def by_sequence(fits: Sequence[str | Path], sums: Sequence[str | Path]) -> pa.Table:
+    """A row a (model, axes, sequence) from all files of fits/ and sums/: see BY_SEQUENCE."""
+    files = {"fits": [str(file) for file in fits], "sums": [str(file) for file in sums]}
+    with duckdb.connect(config={"threads": 2}) as connection:
+        return connection.sql(BY_SEQUENCE, params=files).to_arrow_table()
+
+
+def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
+    """Correlation of all cells of a model with their fits, each matrix with its own fit; sums along `axis`.
+
+    A fit has the mean of its matrix, so the covariance is the variance of the fits: r^2 = 1 - residual / spread.
+    """
+    spread = squares.sum(axis) - total.sum(axis) ** 2 / count.sum(axis)
+    return np.sqrt(1 - residual.sum(axis) / spread)
+
+
+def summarise(table: pa.Table, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
+    rows = []
+    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    for model in models:
+        chosen = (frame["model"] == model) & (frame["axes"] == axes)
+        own = {name: values[chosen] for name, values in frame.items()}
+        pool = tuple(own[name].astype(float) for name in ("count", "total", "squares", "residual"))
+        low, high = interval((own["r"],), mean, samples, seed)
+        pooled_low, pooled_high = interval(pool, pooled_r, samples, seed)
+        rows.append(
+            {
+                "model": model,
+                "weights": "random" if model.endswith("-random") else "trained",
+                "sequences": int(chosen.sum()),
+                "layers": int(own["layers"].max()),
+                "heads": int(own["heads"].max()),
+                "axes": axes,
+                "mean_r": float(own["r"].mean()),
+                "mean_r_low": low,
+                "mean_r_high": high,
+                "pooled_r": float(pooled_r(*pool)),
+                "pooled_r_low": pooled_low,
+                "pooled_r_high": pooled_high,
+                "adjusted_r2": float(own["adjusted_r2"].mean()),
+                "heldout_r": float(own["heldout_r"].mean()),
+                "null_r": float(own["null_r"].mean()),
+            }
+        )
+    return rows
+
+
+# What headline.csv takes from mechanism.csv, and under which name.
+FROM_MECHANISM = {
+    "r_additive": "mean_r_additive",
+    "r_closed_form": "mean_r_closed_form",
+    "interaction": "mean_interaction",
+}
+
+
+def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]]) -> list[dict]:
+    """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
+    additive its logits are; mechanism: model -> its row of mechanism.csv, which a model without rotation lacks."""
+    mean_r = {row["model"]: row["mean_r"] for row in rows}
+    return [
+        {key: value for key, value in row.items() if key != "axes"}
+        | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
+        | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
+        | {"mechanism": "measured" if row["model"] in mechanism else "not applicable"}
+        for row in rows
+    ]
+
+
+def to_tex(rows: list[dict]) -> str:
+    """The headline rows as a LaTeX table (booktabs), intervals in brackets."""
+
+    def number(value: float) -> str:
+        return "--" if value != value else f"{value:.3f}"
+
+    def with_interval(row: dict, name: str) -> str:
+        return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
+
+    body = [
+        " & ".join(
+            [
+                str(row["model"]).replace("_", r"\_"),
+                str(row["sequences"]),
+                with_interval(row, "mean_r"),
+                with_interval(row, "pooled_r"),
+                number(row["adjusted_r2"]),
+                number(row["heldout_r"]),
+                number(row["null_r"]),
+                number(row["random_r"]),
+                number(row["paper_r"]),
+                *(number(row[name]) if row["mechanism"] == "measured" else "n/a" for name in FROM_MECHANISM),
+            ]
+        )
+        + r" \\"
+        for row in rows
+    ]
+    head = (
+        r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
+        r"& paper $r$ & additive $r$ & closed-form $r$ & interaction \\"
+    )
+    return (
+        "\n".join(
+            [r"\begin{tabular}{lrllrrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        )
+        + "\n"
+    )
+
+
+def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
+    """model -> (layers, heads): r of one combination of axes, from heads.csv."""
+    types = {"model": "VARCHAR", "r": "DOUBLE"}
+    rows = columns("FROM read_csv($file, types = $types) WHERE axes = $axes", file=str(heads), types=types, axes=axes)
+    return by_layer(rows, "r")
+
+
+def null_r(heads: str | Path) -> dict[str, float]:
+    """axes -> the r of iid noise, from heads.csv."""
+    rows = columns("SELECT axes, any_value(null_r) AS null_r FROM read_csv($file) GROUP BY axes", file=str(heads))
+    return {str(axes): float(value) for axes, value in zip(rows["axes"], rows["null_r"], strict=True)}
+
+
+def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str, Array]]:
+    """model -> its layers, and model -> (layers, length): the distance component averaged over heads and sequences.
+
+    Each layer is centred on its count-weighted mean, so that layers of different mean logit can be compared.
+    """
+    rows = columns(
+        "SELECT model, layer, index, avg(value ORDER BY sequence, head) AS value "
+        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'distance' "
+        "GROUP BY model, layer, index ORDER BY model, layer, index",
+        files=list(components),
+    )
+    layers, means = {}, {}
+    for model in np.unique(rows["model"]):
+        own = rows["model"] == model
+        layers[model] = np.unique(rows["layer"][own]).tolist()
+        values = rows["value"][own].reshape(len(layers[model]), -1)
+        cells = np.arange(values.shape[1], 0, -1)  # a distance d has length - d causal cells
+        means[model] = values - (values @ cells / cells.sum())[:, None]
+    return layers, means
+
+
+def matrix_examples(fits: str, logits: str, components: str, length: int) -> list[MatrixExample]:
+    """The best, the median and the worst head by r in the first sequence of a shard."""
+    rows = columns(
+        "SELECT sequence, layer, head, r FROM read_parquet($fits) WHERE axes = 'distance+query+key' AND isfinite(r) "
+        "AND sequence = (SELECT min(sequence) FROM read_parquet($fits)) ORDER BY r, layer, head",
+        fits=fits,
+    )
+    count = len(rows["r"])
+    examples = []
+    for name, place in (("best", count - 1), ("median", (count - 1) // 2), ("worst", 0)):
+        sequence, layer, head = (int(rows[column][place]) for column in ("sequence", "layer", "head"))
+        chosen = {"sequence": sequence, "layer": layer, "head": head}
+        where = "WHERE sequence = $sequence AND layer = $layer AND head = $head"
+        cells = columns(f"SELECT query, key, logit FROM read_parquet($files) {where}", files=logits, **chosen)
+        matrix = np.full((length, length), np.nan)
+        matrix[cells["query"], cells["key"]] = cells["logit"]
+        values = columns(f"SELECT axis, index, value FROM read_parquet($files) {where}", files=components, **chosen)
+        parts = np.zeros((3, length))
+        for row, axis in enumerate(AXES):
+            own = values["axis"] == axis
+            parts[row, values["index"][own]] = values["value"][own]
+        examples.append(MatrixExample(f"{name}: layer {layer} head {head}", float(rows["r"][place]), matrix, parts))
+    return examples
+
+
+# Over sequences, for each combination of axes (fits/). null_r: of iid noise.
+HEADS = """
+SELECT model, axes, layer, head, avg(r ORDER BY sequence) AS r, any_value(null_r) AS null_r
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+GROUP BY model, axes, layer, head ORDER BY model, axes, layer, head
+"""

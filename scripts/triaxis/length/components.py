@@ -1,0 +1,129 @@
+"""How the three-axis components of a long text go on past the training length.
+
+A logit matrix of thousands of positions is thinned to every `stride`-th position, whose distances are again evenly
+spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method.md, "Length".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from triaxis.attention.rope import Rotary
+from triaxis.fit.axes import Design, fix_gauge
+from triaxis.length.schema import COMPONENTS
+from triaxis.logits.logits import logits
+
+Array = NDArray[np.floating]
+
+POINTS = 128
+AXES = "distance+query+key"
+
+
+@dataclass(frozen=True)
+class Continued:
+    """Distance components of one layer; distance (n,), cells (n,) of the thinned matrix; others (heads, n), in logits.
+
+    whole: a_d of the fit of all positions. inside: of the fit of those within the training length, NaN beyond it.
+    closed: f of the mean query and the mean key of the positions within the training length, at any distance.
+    """
+
+    distance: NDArray[np.integer]
+    cells: NDArray[np.integer]
+    whole: Array
+    inside: Array
+    closed: Array
+
+
+def stride_of(length: int) -> int:
+    """Every how many-th position is kept of a sequence."""
+    return -(-length // POINTS)
+
+
+def continue_components(query: Array, key: Array, rotary: Rotary, training_length: int) -> Continued:
+    """query (heads, length, head_dim), key (key heads, length, head_dim), before rotation, of one layer."""
+    length = query.shape[1]
+    stride = stride_of(length)
+    thinned = replace(rotary, frequency=rotary.frequency * stride)
+    matrices = logits(query[:, ::stride], key[:, ::stride], thinned).astype(np.float64)
+    n = matrices.shape[1]
+    within = min(n, -(-training_length // stride))
+    distance = np.arange(n) * stride
+    inside = np.full((len(query), n), np.nan)
+    inside[:, :within] = distance_component(matrices[:, :within, :within])
+    mean_query, mean_key = (rotary.to_complex(x[:, :training_length].mean(1)) for x in (query, key))
+    product = mean_query * np.repeat(mean_key, len(query) // len(key), axis=0).conj()
+    turns = np.exp(1j * np.multiply.outer(rotary.frequency, distance))
+    closed = rotary.scale * rotary.amplitude**2 * (product @ turns).real
+    return Continued(distance, n - np.arange(n), distance_component(matrices), inside, closed)
+
+
+def distance_component(matrices: Array) -> Array:
+    """a_d of the three-axis fit of (heads, n, n) logits, causal cells, in the stated gauge: (heads, n)."""
+    n = matrices.shape[1]
+    design = Design(np.tril(np.ones((n, n), dtype=bool)))
+    causal = np.tril(matrices)
+    diagonals = np.stack([np.trace(matrices, offset=-d, axis1=1, axis2=2) for d in range(n)], axis=1)
+    totals = np.stack([diagonals, causal.sum(2), causal.sum(1)], axis=1)
+    return fix_gauge(design.solve(AXES, totals), design.counts)[:, 0]
+
+
+def to_table(method: str, length: int, layers: Mapping[int, Continued]) -> pa.Table:
+    """The rows of length/components/."""
+    blocks = []
+    for layer, own in layers.items():
+        heads, n = own.whole.shape
+        columns = {
+            "method": pa.repeat(method, heads * n),
+            "length": np.full(heads * n, length, np.int32),
+            "layer": np.full(heads * n, layer, np.int16),
+            "head": np.repeat(np.arange(heads, dtype=np.int16), n),
+            "distance": np.tile(own.distance.astype(np.int32), heads),
+            "cells": np.tile(own.cells.astype(np.int32), heads),
+            "whole": own.whole.ravel(),
+            "inside": pa.array(own.inside.ravel(), from_pandas=True),
+            "closed": own.closed.ravel(),
+        }
+        blocks.append(pa.table(columns, schema=COMPONENTS))
+    return pa.concat_tables(blocks) if blocks else COMPONENTS.empty_table()
+
+
+def align(curve: Array, to: Array, weights: Array, inside: NDArray[np.bool_]) -> Array:
+    """curve (n,) plus the constant and the trend that bring it nearest to `to` (n,) where `inside`, by weighted least
+    squares: the gauge leaves both open."""
+    ramp = np.stack([np.ones(len(curve)), np.arange(len(curve), dtype=np.float64)], axis=1)
+    root = np.sqrt(weights[inside])[:, None]
+    shift, *_ = np.linalg.lstsq(ramp[inside] * root, (to - curve)[inside] * root[:, 0], rcond=None)
+    return curve + ramp @ shift
+
+
+def continuation(own: Continued, training_length: int) -> dict[str, Array]:
+    """How well the components within the training length foretell those of the whole; arrays (heads,).
+
+    Curves are aligned within the training length alone (`align`). r_inside: correlation there of the fit within and
+    the fit of the whole. r_closed: of the closed form and the fit of the whole, there. error_inside, error_beyond:
+    root mean square of the fit of the whole minus the closed form, in logits; NaN where nothing is beyond.
+    """
+    within = own.distance < training_length
+    found: dict[str, list[float]] = {"r_inside": [], "r_closed": [], "error_inside": [], "error_beyond": []}
+    for whole, inside, closed in zip(own.whole, own.inside, own.closed, strict=True):
+        weights = own.cells.astype(np.float64)
+        fit, form = (
+            align(np.nan_to_num(curve), whole, weights, within & np.isfinite(curve)) for curve in (inside, closed)
+        )
+        flat = align(np.zeros_like(whole), whole, weights, within)  # its own trend
+        error = (whole - form) ** 2
+        found["r_inside"].append(_correlation(fit - flat, whole - flat, weights * within))
+        found["r_closed"].append(_correlation(form - flat, whole - flat, weights * within))
+        for name, chosen in (("error_inside", within), ("error_beyond", ~within)):
+            some = weights * chosen
+            found[name].append(float(np.sqrt(some @ error / some.sum())) if some.sum() else float("nan"))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _correlation(one: Array, other: Array, weights: Array) -> float:
+    one, other = (x - weights @ x / weights.sum() for x in (one, other))
+    variances = (weights @ one**2) * (weights @ other**2)
+    return float(weights @ (one * other) / np.sqrt(variances)) if variances > 0 else float("nan")

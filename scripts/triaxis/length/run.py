@@ -1,0 +1,358 @@
+"""Run a model past its training length, by one method, and see what becomes of its loss and its attention.
+
+A method is an attention variant of `variants`, or the model's own attention with a scaling of RoPE that transformers
+knows. docs/method.md, "Length".
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from triaxis.attention.capture import Attend, Call, attending
+from triaxis.attention.layout import Layout
+from triaxis.base.errors import UserError
+from triaxis.length.components import Continued, continue_components, to_table
+from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
+from triaxis.length.schema import COMPONENTS, outputs_schema
+from triaxis.model.head import predict
+from triaxis.model.loading import Stretch
+from triaxis.model.memory import watch_memory
+from triaxis.text.passkey import passkey_prompt
+
+Tensor = torch.Tensor
+
+STRETCHES = ("yarn", "linear", "dynamic")
+HEAD_CHUNK = 256  # positions whose logits over the vocabulary exist at once
+QUERIES = 32  # watched in one length, over all sequences
+CHECK_LENGTH = 48
+
+
+@dataclass(frozen=True)
+class Method:
+    """attend(call, watch) -> output and weights or None; chunked: whether it makes do without the model's mask;
+    true_distances: whether each key stays at its own; stretch: how RoPE is scaled when the model is loaded."""
+
+    name: str
+    attend: Callable[..., Any]
+    chunked: bool = False
+    true_distances: bool = True
+    stretch: Stretch | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """lengths, ascending, each run on its own; positions: how many of each length's are kept, over all sequences."""
+
+    lengths: Sequence[int]
+    training_length: int
+    positions: int
+    bucket: int
+    seed: int
+
+
+def make_method(name: str, section: str, options: Mapping[str, Any], training_length: int, longest: int) -> Method:
+    """The method `name` with its options as the configuration's `section` gives them.
+
+    A window (n_local) that is null is half the training length; a factor that is null is longest / training length.
+    Raises UserError for a window that is longer than the training length, or that shows a query nothing.
+    """
+    if name == "plain":
+        return Method(name, plain)
+    if name in STRETCHES:
+        factor = options["factor"] or max(1.0, longest / training_length)
+        return Method(name, plain, stretch=Stretch(name, factor, training_length))
+    kind = "lm_infinite" if name == "lm_infinite" else "inf_llm"
+    own = dict(options[kind])
+    if own["n_local"] is None:
+        own["n_local"] = training_length // 2
+    for key in ("n_local", "limit"):
+        if (own.get(key) or 0) > training_length:
+            raise UserError(
+                f"{section}.{kind}.{key} {own[key]} is longer than the training length of {training_length} tokens: "
+                "distances must stay in the trained range; lower it"
+            )
+    if kind == "lm_infinite":
+        if own["n_global"] + own["n_local"] < 1:
+            raise UserError(
+                f"{section}.lm_infinite: n_global {own['n_global']} + n_local {own['n_local']} is below 1, so a query "
+                "sees no key; raise one of them"
+            )
+        return Method(name, partial(lm_infinite, **own), chunked=True, true_distances=False)
+    if own["n_local"] < 1:
+        raise UserError(
+            f"{section}.inf_llm.n_local {own['n_local']} is below 1, so a query does not see itself; raise it"
+        )
+    own["published_quirk"] = name == "inf_llm_published"
+    return Method(name, partial(inf_llm, **own), chunked=True, true_distances=False)
+
+
+def check_lengths(section: str, lengths: Sequence[int], training_length: int) -> list[int]:
+    """The lengths, ascending. Raises UserError if none lies within the training length: that is the reference."""
+    if min(lengths) > training_length:
+        raise UserError(
+            f"{section}.lengths {list(lengths)} are all beyond the training length of {training_length} tokens: "
+            "outputs within it are what the others are compared with; add one"
+        )
+    return sorted(lengths)
+
+
+def sample_positions(plan: Plan, sequences: int) -> dict[int, list[NDArray[np.int64]]]:
+    """length -> for each sequence, the positions whose outputs are kept, ascending: drawn from those that the length
+    adds to the one before, the same for every method."""
+    drawn, before = {}, 0
+    for number, length in enumerate(plan.lengths):
+        count = min(math.ceil(plan.positions / sequences), length - before)
+        drawn[length] = [
+            before
+            + np.sort(np.random.default_rng([plan.seed, number, n]).choice(length - before, count, replace=False))
+            for n in range(sequences)
+        ]
+        before = length
+    return drawn
+
+
+@dataclass
+class Attention:
+    """What the attention of each layer looked like at the queries watched, summed over them: layer -> (heads, 4) of
+    keys seen, mean and standard deviation of their logits, entropy of their weights (nats); and how many queries."""
+
+    totals: dict[int, Tensor] = field(default_factory=dict)
+    queries: dict[int, int] = field(default_factory=dict)
+
+    def observe(self, call: Call, rows: Tensor, logits: Tensor, weights: Tensor) -> None:
+        seen = logits.isfinite()
+        keys = seen.sum(-1)
+        values = logits.float().where(seen, torch.zeros((), device=logits.device))
+        mean = values.sum(-1) / keys
+        spread = ((values - mean[..., None]) ** 2).where(seen, torch.zeros((), device=logits.device)).sum(-1) / keys
+        entropy = torch.special.entr(weights.float()).sum(-1)
+        own = torch.stack([keys.float(), mean, spread.sqrt(), entropy], dim=-1).sum((0, 2)).cpu().double()
+        self.totals[call.layer] = self.totals.get(call.layer, 0) + own
+        self.queries[call.layer] = self.queries.get(call.layer, 0) + len(rows) * len(logits)
+
+    def rows(self, method: str, length: int) -> list[dict[str, Any]]:
+        """The rows of length/attention/."""
+        names = ("keys", "logit_mean", "logit_sd", "entropy")
+        return [
+            {"method": method, "length": length, "layer": layer, "head": head, "queries": self.queries[layer]}
+            | dict(zip(names, values, strict=True))
+            for layer, total in sorted(self.totals.items())
+            for head, values in enumerate((total / self.queries[layer]).tolist())
+        ]
+
+
+class Runner:
+    """A model that reads with a method's attention."""
+
+    def __init__(self, model: PreTrainedModel, layouts: dict[int, Layout], method: Method) -> None:
+        self.model, self.layouts, self.method = model, layouts, method
+
+    def hidden(self, ids: Tensor, attend: Callable[[Call], Any] | None = None) -> Tensor:
+        """Last hidden states (batch, length, width) of ids (batch, length); attend: in place of the method's own."""
+        bands = Bands() if self.method.chunked else None
+
+        def checked(call: Call) -> Any:
+            if bands is not None:
+                bands.check(call)
+            return attend(call) if attend else self.method.attend(call)
+
+        with attending(self.model, self.layouts, checked, mask=bands):
+            return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+
+    def refresh(self) -> None:
+        """Let RoPE tables that grew with a longer text start afresh: dynamic ones never shrink by themselves. It also
+        brings all weights into memory, head included, so that none counts as what a length takes."""
+        self.model(input_ids=torch.ones(1, 2, dtype=torch.long, device=self.model.device), use_cache=False)
+
+    def logits(self, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(first position, logits (batch, positions, vocabulary)) by the model's own head, some positions at a time:
+        logits of all of them would outweigh everything else."""
+        for start in range(0, hidden.shape[1], HEAD_CHUNK):
+            yield start, predict(self.model, hidden[:, start : start + HEAD_CHUNK])
+
+    def losses(self, ids: Tensor, hidden: Tensor) -> NDArray[np.float64]:
+        """(length - 1,): the loss, in nats, of each token of ids (1, length) but the first."""
+        parts = []
+        for start, logits in self.logits(hidden[:, :-1]):
+            target = ids[0, start + 1 : start + 1 + logits.shape[1]]
+            parts.append(torch.nn.functional.cross_entropy(logits[0].float(), target, reduction="none").cpu())
+        return torch.cat(parts).double().numpy()
+
+    def check(self, ids: Tensor) -> None:
+        """Raise UserError if a chunked method with a window that holds the whole text is not the model's own
+        attention: then that attention reads more than logits, mask, softcap and sinks."""
+        if not self.method.chunked:
+            return
+        ids = ids[:, :CHECK_LENGTH]
+        ours = self.hidden(ids, lambda call: lm_infinite(call, n_global=1, n_local=ids.shape[1]))
+        own = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        error = float((ours - own).abs().max() / own.abs().max())
+        if not error <= max(1e-3, 32 * torch.finfo(own.dtype).eps):
+            raise UserError(
+                f"a model of type '{self.model.config.model_type}' refuses {self.method.name}: on a short text, which "
+                f"that method should leave as it is, its states are off by {error:.1e}; leave the method out for it"
+            )
+
+
+@dataclass
+class Findings:
+    """The rows of a method's files; outputs: a table a (length, layer), of `Plan.positions` positions at most."""
+
+    losses: list[dict[str, Any]] = field(default_factory=list)
+    attention: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
+    passkeys: list[dict[str, Any]] = field(default_factory=list)
+    components: pa.Table = field(default_factory=COMPONENTS.empty_table)
+    outputs: list[pa.Table] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: Plan) -> Findings:
+    """Read the first so many of tokens (sequences, longest) for each length of the plan, one sequence at a time.
+
+    Costs are those of all sequences of a length, what is observed included. Passkeys are left to `run_passkeys`.
+    """
+    found, method = Findings(), runner.method
+    ids = torch.from_numpy(tokens).long().to(runner.model.device)
+    runner.check(ids[:1])
+    sampled = sample_positions(plan, len(tokens))
+    for length in tqdm(plan.lengths, unit="length", desc=method.name, mininterval=5):
+        attention, kept = Attention(), dict[int, list[NDArray[np.float32]]]()
+        continued: dict[int, Continued] = {}
+        runner.refresh()
+        peak, start = watch_memory(ids.device), time.perf_counter()
+        for number, row in enumerate(ids):
+            positions = sampled[length][number]
+            places = torch.from_numpy(positions).to(ids.device)
+            watched = max(1, QUERIES // len(tokens))
+            rows = torch.from_numpy(positions[:: -(-len(positions) // watched)])
+            watch = Watch(rows, attention.observe)
+            attend = keeping(method, watch, places, kept)
+            if method.true_distances and length == plan.lengths[-1] and number == 0:
+                attend = fitting(attend, plan.training_length, continued)
+            own = row[None, :length]
+            losses = runner.losses(own, runner.hidden(own, attend))
+            found.losses += bucket_losses(method.name, length, number, losses, plan.bucket)
+        seconds, memory = time.perf_counter() - start, peak()
+        found.costs.append(
+            {"method": method.name, "length": length, "sequences": len(tokens), "seconds": seconds}
+            | {"memory_mb": memory, "device": ids.device.type}
+        )
+        found.attention += attention.rows(method.name, length)
+        if continued:
+            found.components = to_table(method.name, length, continued)
+        for layer in sorted(kept):
+            found.outputs.append(to_outputs(method.name, length, layer, sampled[length], kept[layer]))
+    return found
+
+
+def keeping(method: Method, watch: Watch, places: Tensor, kept: dict[int, list[NDArray[np.float32]]]) -> Attend:
+    """The method's attention, whose outputs (heads, n, value_dim) at `places` (n,) are appended to kept[layer]."""
+
+    def attend(call: Call) -> tuple[Tensor, Tensor | None]:
+        output, weights = method.attend(call, watch)
+        kept.setdefault(call.layer, []).append(output[0, places].transpose(0, 1).float().cpu().numpy())
+        return output, weights
+
+    return attend
+
+
+def fitting(inner: Attend, training_length: int, continued: dict[int, Continued]) -> Attend:
+    """The attention `inner`, each rotating layer's distance components beside it in continued[layer]."""
+
+    def attend(call: Call) -> tuple[Tensor, Tensor | None]:
+        if len(call.layout.dimension):
+            query, key = (x[0].float().cpu().numpy() for x in (call.query, call.key))
+            continued[call.layer] = continue_components(query, key, call.rotary(), training_length)
+        return inner(call)
+
+    return attend
+
+
+def bucket_losses(
+    method: str, length: int, sequence: int, losses: NDArray[np.float64], bucket: int
+) -> list[dict[str, Any]]:
+    """The rows of length/losses/ of one run: losses (length - 1,) of the tokens at positions 1, 2, ...; a bucket is
+    the positions from a multiple of `bucket` to before the next."""
+    rows = []
+    for first in range(0, length, bucket):
+        own = losses[max(first - 1, 0) : first + bucket - 1]
+        if len(own):
+            rows.append(
+                {"method": method, "length": length, "sequence": sequence, "first": max(first, 1)}
+                | {"last": max(first, 1) + len(own) - 1, "tokens": len(own), "loss": float(own.mean())}
+            )
+    return rows
+
+
+def to_outputs(
+    method: str,
+    length: int,
+    layer: int,
+    positions: Sequence[NDArray[np.int64]],
+    outputs: Sequence[NDArray[np.float32]],
+) -> pa.Table:
+    """The rows of length/outputs/ of one layer, by sequence, head and position; outputs: (heads, positions, value_dim)
+    a sequence."""
+    schema = outputs_schema(outputs[0].shape[-1])
+    blocks = []
+    for number, (own, vectors) in enumerate(zip(positions, outputs, strict=True)):
+        heads, count, _ = vectors.shape
+        n = heads * count
+        columns = [
+            pa.repeat(method, n),
+            np.full(n, length, np.int32),
+            np.full(n, layer, np.int16),
+            np.repeat(np.arange(heads, dtype=np.int16), count),
+            np.full(n, number, np.int32),
+            np.tile(own.astype(np.int32), heads),
+            pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=schema.field("vector").type),
+        ]
+        blocks.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(blocks).combine_chunks()
+
+
+@torch.inference_mode()
+def run_passkeys(
+    runner: Runner,
+    encode: Callable[[str], Sequence[int]],
+    filler: NDArray[np.integer],
+    prefix: Sequence[int],
+    lengths: Sequence[int],
+    depths: Sequence[float],
+    trials: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The rows of length/passkeys/: whether the model, asked at the end of `lengths` tokens, gives the hidden number.
+
+    The answer follows the prompt in one pass, and is correct if each of its tokens is the likeliest there: what
+    greedy decoding would give. Depths share the filler and the number, trials differ in both.
+    """
+    rows = []
+    for length, trial in [(length, trial) for length in lengths for trial in range(trials)]:
+        for depth in depths:
+            prompt = passkey_prompt(encode, filler, length, depth, [seed, length, trial], prefix=prefix, candidates=1)
+            answer = prompt.answers[0]
+            ids = torch.from_numpy(np.concatenate([prompt.tokens, answer])).long().to(runner.model.device)[None]
+            runner.refresh()
+            hidden = runner.hidden(ids)[:, -len(answer) - 1 : -1]
+            logits = torch.cat([part for _, part in runner.logits(hidden)], dim=1)[0].float()
+            target = ids[0, -len(answer) :]
+            right = int((logits.argmax(-1) == target).sum())
+            rows.append(
+                {"method": runner.method.name, "length": length, "depth": depth, "trial": trial}
+                | {"needle": prompt.needle.start, "tokens": len(answer), "right": right}
+                | {"correct": right == len(answer)}
+                | {"loss": float(torch.nn.functional.cross_entropy(logits, target))}
+            )
+    return rows

@@ -1,0 +1,236 @@
+"""What the stage of lengths found, by model, method and length: rows of its tables and the curves of its figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from triaxis.base import parquet
+from triaxis.length.components import Continued, align, continuation
+
+Array = NDArray[np.floating]
+
+READ = "read_parquet($files, hive_partitioning = true, hive_types_autocast = false)"
+# The loss of a length is that of the tokens that it adds to the length before; a bucket belongs to where it starts.
+LOSSES = f"""
+WITH all_rows AS (FROM {READ}),
+steps AS (SELECT DISTINCT model, method, length FROM all_rows),
+before AS (SELECT *, coalesce(lag(length) OVER (PARTITION BY model, method ORDER BY length), 0) AS start FROM steps)
+SELECT model, method, length,
+       sum(loss * tokens ORDER BY sequence, first) FILTER (first >= start)
+       / sum(tokens) FILTER (first >= start) AS loss,
+       sum(loss * tokens ORDER BY sequence, first) / sum(tokens) AS loss_from_start
+FROM all_rows JOIN before USING (model, method, length) GROUP BY ALL
+"""
+PASSKEYS = f"""
+SELECT model, method, length, count(*) AS passkeys, avg(correct::INT) AS passkey_accuracy,
+       sum("right") / sum(tokens) AS passkey_tokens_right
+FROM {READ} GROUP BY ALL
+"""
+DISTANCES = f"""
+SELECT model, method, length,
+       avg(outside ORDER BY layer, head) AS outside, avg(median ORDER BY layer, head) AS mahalanobis_median,
+       avg(q90 ORDER BY layer, head) AS mahalanobis_q90, avg(q99 ORDER BY layer, head) AS mahalanobis_q99,
+       avg(energy ORDER BY layer, head) AS energy
+FROM {READ} GROUP BY ALL
+"""
+ATTENTION = f"""
+SELECT model, method, length, avg(keys ORDER BY layer, head) AS keys,
+       avg(logit_mean ORDER BY layer, head) AS logit_mean,
+       avg(logit_sd ORDER BY layer, head) AS logit_sd, avg(entropy ORDER BY layer, head) AS entropy
+FROM {READ} GROUP BY ALL
+"""
+COMPONENTS = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head, distance"
+CONTINUED = ("r_inside", "r_closed", "error_inside", "error_beyond")
+COLUMNS = (
+    *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_tokens_right"),
+    *("outside", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
+    *("keys", "logit_mean", "logit_sd", "entropy", *CONTINUED),
+)
+
+
+def query(statement: str, files: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """The rows of a statement over $files."""
+    with duckdb.connect(config={"threads": 2}) as connection:
+        return connection.sql(statement, params={"files": [str(file) for file in files]}).to_arrow_table().to_pylist()
+
+
+def training_of(file: str | Path) -> tuple[int, str]:
+    """The training length that a file of length/ was made with, and whether that is the model's own."""
+    metadata = parquet.read_metadata(file)
+    return int(metadata["training_length"]), metadata["training_length_is"]
+
+
+def model_of(file: str | Path) -> str:
+    return next(part.removeprefix("model=") for part in Path(file).parts if part.startswith("model="))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One (model, method)'s distance components at its longest length: layers and heads (n,), own.whole and its like
+    (n, distances)."""
+
+    length: int
+    layer: NDArray[np.integer]
+    head: NDArray[np.integer]
+    own: Continued
+
+
+def curves_of(files: Sequence[str | Path]) -> dict[tuple[str, str], Curves]:
+    """(model, method) -> its distance components; a method without any is left out."""
+    with duckdb.connect(config={"threads": 2}) as connection:
+        frame = connection.sql(COMPONENTS, params={"files": [str(file) for file in files]}).fetchnumpy()
+    found = {}
+    for model, method in sorted(set(zip(frame["model"].tolist(), frame["method"].tolist(), strict=True))):
+        own = (frame["model"] == model) & (frame["method"] == method)
+        n = len(np.unique(frame["distance"][own]))
+        values = {
+            name: np.ma.filled(frame[name][own].astype(float), np.nan).reshape(-1, n)
+            for name in ("distance", "cells", "whole", "inside", "closed")
+        }
+        distance, cells = (values.pop(name)[0].astype(int) for name in ("distance", "cells"))
+        layer, head = (np.asarray(frame[name][own]).reshape(-1, n)[:, 0] for name in ("layer", "head"))
+        found[model, method] = Curves(int(frame["length"][own][0]), layer, head, Continued(distance, cells, **values))
+    return found
+
+
+def typical_curve(curves: Curves, training_length: int) -> tuple[str, Continued]:
+    """The head whose closed form errs beyond the training length as the median head's does, its curves aligned; one
+    head, so arrays (1, distances)."""
+    errors = continuation(curves.own, training_length)["error_beyond"]
+    place = int(np.argsort(errors, kind="stable")[(len(errors) - 1) // 2])
+    own, inside = curves.own, curves.own.distance < training_length
+    whole, weights = own.whole[place], own.cells.astype(float)
+    fit, form = (
+        align(np.nan_to_num(curve[place]), whole, weights, inside & np.isfinite(curve[place]))
+        for curve in (own.inside, own.closed)
+    )
+    fit[~np.isfinite(own.inside[place])] = np.nan
+    flat = align(np.zeros_like(whole), whole, weights, inside)
+    name = f"layer {curves.layer[place]} head {curves.head[place]}"
+    return name, Continued(own.distance, own.cells, (whole - flat)[None], (fit - flat)[None], (form - flat)[None])
+
+
+def summarise(
+    files: Mapping[str, Sequence[str | Path]], models: Sequence[str], methods: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of length.csv: one a (model, method, length), in the order given; files: stage -> its files.
+
+    Means are over heads and layers. Components are those of the longest length, and of methods at true distances.
+    """
+    merged: dict[tuple[str, str, int], dict[str, Any]] = {}
+    statements = {"losses": LOSSES, "passkeys": PASSKEYS, "distances": DISTANCES, "attention": ATTENTION}
+    for stage, statement in statements.items():
+        for row in query(statement, files[stage]):
+            key = row.pop("model"), row.pop("method"), row.pop("length")
+            merged.setdefault(key, {}).update(row)
+    trained = {model_of(file): training_of(file) for file in files["losses"]}
+    for (model, method), curves in curves_of(files["components"]).items():
+        ahead = continuation(curves.own, trained[model][0])
+        merged[model, method, curves.length] |= {name: _median(ahead[name]) for name in CONTINUED}
+    rows = []
+    for model in models:
+        training, which = trained[model]
+        for method in methods:
+            for length in sorted(length for own, name, length in merged if (own, name) == (model, method)):
+                found = merged[model, method, length]
+                row = {name: float("nan") if found.get(name) is None else found[name] for name in COLUMNS}
+                where = {"model": model, "method": method, "length": length, "training_length": training}
+                rows.append(where | {"training_length_is": which} | row)
+    return rows
+
+
+def _median(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")
+
+
+def costs(files: Sequence[str | Path], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of length_costs.csv: one a (model, method, length), in the order given."""
+    found = query(f"SELECT * FROM {READ} ORDER BY length", files)
+    return [
+        {"model": model, "method": method, "length": row["length"], "device": row["device"]}
+        | {"seconds": row["seconds"], "tokens_a_second": row["length"] * row["sequences"] / row["seconds"]}
+        | {"memory_mb": float("nan") if row["memory_mb"] is None else row["memory_mb"]}
+        for model in models
+        for method in methods
+        for row in found
+        if (row["model"], row["method"]) == (model, method)
+    ]
+
+
+def loss_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array]]:
+    """(model, method) -> positions (middle of each bucket) and losses, means over sequences, at the longest length."""
+    rows = query(
+        f"WITH longest AS (FROM {READ} QUALIFY length = max(length) OVER (PARTITION BY model, method)) "
+        'SELECT model, method, ("first" + "last") / 2 AS position, '
+        "sum(loss * tokens ORDER BY sequence) / sum(tokens) AS loss "
+        "FROM longest GROUP BY ALL ORDER BY model, method, position",
+        files,
+    )
+    return _curves(rows, "position", "loss")
+
+
+def _curves(rows: list[dict[str, Any]], x: str, *names: str) -> dict[tuple[str, str], Any]:
+    """(model, method) -> x and each of `names`, as arrays."""
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for row in rows:
+        found.setdefault((row["model"], row["method"]), []).append([row[name] for name in (x, *names)])
+    return {key: tuple(np.array(values, dtype=float).T) for key, values in found.items()}
+
+
+def outside_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
+    """(model, method) -> lengths, and over heads the mean share outside and its quartiles."""
+    rows = query(
+        "SELECT model, method, length, avg(outside ORDER BY layer, head) AS mean, quantile_cont(outside, 0.25) AS low, "
+        f"quantile_cont(outside, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
+        files,
+    )
+    return _curves(rows, "length", "mean", "low", "high")
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """One head's outputs in the plane of the reference; points: (method, length) -> (n, 2); reference (n, 2)."""
+
+    name: str
+    reference: Array
+    points: dict[tuple[str, int], Array]
+
+
+def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
+    """The head whose share outside, under plain at the longest length, is the median head's."""
+    rows = query(
+        f"SELECT layer, head, outside FROM {READ} WHERE method = 'plain' "
+        "QUALIFY length = max(length) OVER () ORDER BY outside, layer, head",
+        [distances],
+    )
+    own = rows[(len(rows) - 1) // 2]
+    found = query(
+        f"SELECT method, length, reference, x, y FROM {READ} WHERE layer = {own['layer']} AND head = {own['head']} "
+        "ORDER BY method, length, sequence, position",
+        [clouds],
+    )
+    points: dict[tuple[str, int], list[list[float]]] = {}
+    for row in found:
+        points.setdefault((row["method"], row["length"]), []).append([row["x"], row["y"]])
+    reference = np.array([[row["x"], row["y"]] for row in found if row["reference"]])
+    name = f"layer {own['layer']} head {own['head']}"
+    return Clouds(name, reference, {key: np.array(values) for key, values in points.items()})
+
+
+def passkey_grids(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[list[int], list[float], Array]]:
+    """(model, method) -> lengths, depths and the share of correct answers (depths, lengths)."""
+    rows = query(
+        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL", files
+    )
+    found = {}
+    for key in sorted({(row["model"], row["method"]) for row in rows}):
+        own = {(row["depth"], row["length"]): row["share"] for row in rows if (row["model"], row["method"]) == key}
+        depths, lengths = sorted({depth for depth, _ in own}), sorted({length for _, length in own})
+        found[key] = lengths, depths, np.array([[own[depth, length] for length in lengths] for depth in depths])
+    return found

@@ -1,0 +1,96 @@
+"""The figures of the mechanism: where f, g and what is neither live."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from triaxis.mechanism.summary import Dummies, Pairs
+from triaxis.mechanism.surface import Surface
+from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, trained_and_control
+
+
+def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
+    """Norm share and key constancy of each pair against how often it turns over the context, trained against random."""
+    rows = trained_and_control(list(pairs))
+    figure, panels = plt.subplots(len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True)
+    for row, models in zip(panels, rows, strict=True):
+        for panel, (name, label) in zip(
+            row, (("norm_share", "share of the norm"), ("key_constancy", "key constancy")), strict=True
+        ):
+            for model, colour in zip(models, (BLUE, ORANGE), strict=True):
+                if model is not None:
+                    own = pairs[model]
+                    panel.plot(own.turns, getattr(own, name), "o-", color=colour, markersize=2.5, label=model)
+            panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
+            panel.set(xscale="log", ylabel=label)
+            panel.set_ylim(bottom=0)
+        row[0].legend(loc="best")
+    for panel in panels[-1]:
+        panel.set_xlabel("turns over the context")
+    return figure
+
+
+def plot_contributions(pairs: Mapping[str, Pairs]) -> Figure:
+    """Where along the frequency axis f, g and the interaction live: shares of the variance of the logits."""
+    rows = trained_and_control(list(pairs))
+    figure, panels = plt.subplots(
+        len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True, sharey="row"
+    )
+    for row, models in zip(panels, rows, strict=True):
+        for panel, model in zip(row, models, strict=True):
+            if model is None:
+                panel.set_axis_off()
+                continue
+            own = pairs[model]
+            for name, label, colour in (
+                ("f", "f: position", BLUE),
+                ("g", "g: meaning", GREEN),
+                ("interaction", "interaction", VERMILION),
+            ):
+                share = getattr(own, name)
+                panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
+            panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
+            panel.axhline(0, color="black", linewidth=0.5)
+            panel.set(xscale="log", title=model)
+            panel.legend()
+        row[0].set_ylabel("share of the logits' variance")
+    for panel in panels[-1]:
+        panel.set_xlabel("turns over the context")
+    return figure
+
+
+def plot_surface(surface: Surface, title: str) -> Figure:
+    """The logits of one query over distance and key, beside f + g and the difference; keys sorted by g."""
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.3), sharey=True)
+    low, high = np.percentile(surface.logits, [0.5, 99.5])
+    difference = surface.logits - surface.additive
+    extent = (0, surface.logits.shape[1], float(surface.distances[-1]), float(surface.distances[0]))
+    for panel, values, name, colours, least, most in (
+        (panels[0], surface.logits, "logits w(d, q, k)", "viridis", low, high),
+        (panels[1], surface.additive, "f(q, d) + g(q, k)", "viridis", low, high),
+        # On the scale of the logits: what is left is seen as large as it is.
+        (panels[2], difference, "difference", "PuOr", -(high - low) / 2, (high - low) / 2),
+    ):
+        image = panel.imshow(values, vmin=least, vmax=most, cmap=colours, aspect="auto", extent=extent)
+        panel.set(title=name, xlabel="keys, sorted by g")
+        figure.colorbar(image, ax=panel, pad=0.02)
+    panels[0].set_ylabel("dummy distance (tokens)")
+    figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def plot_dummies(dummies: Mapping[str, Dummies], models: Sequence[str]) -> Figure:
+    """How the key component stays when all distances are replaced by one: median and quartiles over heads."""
+    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.3))
+    for number, model in enumerate(models):
+        own, colour = dummies[model], (BLUE, ORANGE, GREEN, VERMILION)[number % 4]
+        low, middle, high = own.key_correlation
+        panel.fill_between(own.distances + 1, low, high, color=colour, alpha=0.25, linewidth=0)
+        panel.plot(own.distances + 1, middle, color=colour, label=model)
+    panel.set(xscale="log", xlabel="dummy distance + 1 (tokens)", ylabel="correlation of key components")
+    panel.set_ylim(top=1.02)
+    panel.margins(x=0.01)
+    panel.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure

@@ -1,0 +1,243 @@
+"""The table of the mechanism: how additive each model's logits are, and where in frequency their norm lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from triaxis.base.query import by_layer, columns
+from triaxis.base.stats import interval
+
+Array = NDArray[np.float64]
+
+Files = Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A model's rotary pairs, averaged over sequences, layers and heads; arrays (pairs,), slowest last.
+
+    f, g, interaction: each pair's contribution, as a share of the variance of all logits of the model.
+    """
+
+    turns: Array
+    norm_share: Array
+    key_constancy: Array
+    f: Array
+    g: Array
+    interaction: Array
+
+
+@dataclass(frozen=True)
+class Dummies:
+    """Over heads, at each distance: quartiles (3, distances) of the correlation of the key components."""
+
+    distances: NDArray[np.integer]
+    key_correlation: Array
+
+
+def additive_by_head(additive: str | Path) -> dict[str, Array]:
+    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers."""
+    types = {"model": "VARCHAR", "r_additive": "DOUBLE"}
+    rows = columns(
+        "SELECT model, layer, coalesce(r_additive, 'nan') AS r FROM read_csv($file, types = $types)",
+        file=str(additive),
+        types=types,
+    )
+    return by_layer(rows, "r")
+
+
+def pairs_of(pairs: str | Path) -> dict[str, Pairs]:
+    """model -> its rotary pairs, from pairs.csv."""
+    rows = columns("FROM read_csv($file, types = $types)", file=str(pairs), types={"model": "VARCHAR"})
+    names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
+    return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
+
+
+def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
+    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv."""
+    rows = columns("FROM read_csv($file, types = $types)", file=str(dummies), types={"model": "VARCHAR"})
+    curves = {}
+    for model in np.unique(rows["model"]):
+        own = rows["model"] == model
+        quartiles = np.stack([rows[name][own] for name in ("low", "middle", "high")])
+        curves[model] = Dummies(rows["distance"][own], quartiles)
+    return curves
+
+
+# Over sequences and queries (probes/); nothing in NoPE layers.
+R_ADDITIVE = """
+SELECT model, layer, head, avg(r_additive ORDER BY sequence, query) AS r_additive
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+GROUP BY model, layer, head ORDER BY model, layer, head
+"""
+
+# A model's rotary pairs over sequences, rotary layers and heads, first token included (patterns/). f, g, interaction:
+# each pair's share of the variance of all logits.
+PAIRS = """
+WITH own AS (
+    SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE first_token
+), whole AS (
+    SELECT model, sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair) AS variance
+    FROM own GROUP BY model
+)
+SELECT model, pair, avg(turns ORDER BY sequence, layer, head) AS turns,
+       avg(norm_share ORDER BY sequence, layer, head) AS norm_share,
+       avg(key_constancy ORDER BY sequence, layer, head) AS key_constancy,
+       sum(f_variance ORDER BY sequence, layer, head) / any_value(variance) AS f,
+       sum(g_variance ORDER BY sequence, layer, head) / any_value(variance) AS g,
+       sum(interaction_variance ORDER BY sequence, layer, head) / any_value(variance) AS interaction
+FROM own JOIN whole USING (model) WHERE pair IS NOT NULL GROUP BY model, pair ORDER BY model, pair
+"""
+
+# Quartiles over heads, each averaged over sequences, of the key components' correlation (dummies/).
+DUMMY_QUARTILES = """
+WITH heads AS (
+    SELECT model, layer, head, distance, avg(key_correlation ORDER BY sequence) AS r
+    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+    WHERE distance IS NOT NULL GROUP BY model, layer, head, distance
+)
+SELECT model, distance, quantile_cont(r, 0.25) AS low, quantile_cont(r, 0.5) AS middle, quantile_cont(r, 0.75) AS high
+FROM heads GROUP BY model, distance ORDER BY model, distance
+"""
+
+# The slowest pairs whose share of the norm the table gives: three of eight.
+SLOW = 3 / 8
+
+# Layers without rotary dimensions have nulls, which avg leaves out.
+PROBES_BY_SEQUENCE = """
+SELECT model, sequence, count(DISTINCT layer) AS layers,
+       count(DISTINCT layer) - count(DISTINCT layer) FILTER (bound_mean IS NOT NULL) AS nope_layers,
+       count(DISTINCT head) AS heads,
+       avg(r_additive ORDER BY layer, head, query) AS r_additive,
+       avg(r_closed_form ORDER BY layer, head, query) AS r_closed_form,
+       avg(interaction ORDER BY layer, head, query) AS interaction
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+GROUP BY model, sequence ORDER BY model, sequence
+"""
+
+PATTERNS_BY_SEQUENCE = """
+WITH ranked AS (
+    SELECT *, row_number() OVER slowest AS rank, count(pair) OVER head AS pairs
+    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+    WINDOW slowest AS (
+               PARTITION BY model, sequence, layer, head, first_token ORDER BY abs(frequency), pair
+           ),
+           head AS (PARTITION BY model, sequence, layer, head, first_token)
+), heads AS (
+    SELECT model, sequence, layer, head, first_token,
+           sum(norm_share ORDER BY pair) FILTER (rank <= greatest(1, floor(pairs * $slow))) AS slow,
+           sum(interaction_variance ORDER BY pair) AS interaction,
+           sum(f_variance + g_variance + interaction_variance ORDER BY pair) AS variance
+    FROM ranked WHERE pairs > 0
+    GROUP BY model, sequence, layer, head, first_token
+)
+SELECT model, sequence,
+       avg(slow ORDER BY layer, head) FILTER (first_token) AS slow_norm_share,
+       sum(interaction ORDER BY layer, head) FILTER (first_token) AS interaction,
+       sum(variance ORDER BY layer, head) FILTER (first_token) AS variance,
+       sum(interaction ORDER BY layer, head) FILTER (NOT first_token) AS rest_interaction,
+       sum(variance ORDER BY layer, head) FILTER (NOT first_token) AS rest_variance
+FROM heads GROUP BY model, sequence ORDER BY model, sequence
+"""
+
+# The mean of W_d follows a_d up to a linear trend, which the gauge sets and no data can: it is taken from both, which
+# is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them.
+DUMMIES_BY_SEQUENCE = """
+WITH weighted AS (
+    SELECT *, max(distance) OVER (PARTITION BY model) + 1 - distance AS weight
+    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE distance IS NOT NULL
+), centred AS (
+    SELECT *, mean - sum(weight * mean) OVER matrix / sum(weight) OVER matrix AS x,
+           component - sum(weight * component) OVER matrix / sum(weight) OVER matrix AS y,
+           distance - sum(weight * distance) OVER matrix / sum(weight) OVER matrix AS z
+    FROM weighted
+    WINDOW matrix AS (
+        PARTITION BY model, sequence, layer, head ORDER BY distance
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    )
+), products AS (
+    SELECT model, sequence, layer, head, avg(key_correlation ORDER BY distance) AS key_correlation,
+           sum(weight * x * x ORDER BY distance) AS xx, sum(weight * y * y ORDER BY distance) AS yy,
+           sum(weight * z * z ORDER BY distance) AS zz, sum(weight * x * y ORDER BY distance) AS xy,
+           sum(weight * x * z ORDER BY distance) AS xz, sum(weight * y * z ORDER BY distance) AS yz
+    FROM centred GROUP BY model, sequence, layer, head
+)
+SELECT model, sequence, avg(key_correlation ORDER BY layer, head) AS key_correlation,
+       avg((xy - xz * yz / zz) / sqrt((xx - xz * xz / zz) * (yy - yz * yz / zz)) ORDER BY layer, head)
+           AS mean_correlation
+FROM products GROUP BY model, sequence ORDER BY model, sequence
+"""
+
+
+def by_sequence(sql: str, files: Files, **parameters: float) -> pa.Table:
+    """A row a (model, sequence) from all files of a stage."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        query = connection.sql(sql, params={"files": [str(file) for file in files], **parameters})
+        return query.to_arrow_table()
+
+
+def _columns(table: pa.Table, model: str) -> dict[str, np.ndarray]:
+    """The columns of one model's rows, null as NaN."""
+    chosen = table.filter(pc.equal(table["model"], model))
+    return {name: chosen[name].to_numpy() for name in chosen.column_names if name != "model"}
+
+
+def _mean_and_interval(name: str, values: np.ndarray, samples: int, seed: int) -> dict[str, float]:
+    """The mean over sequences and its bootstrap interval; all NaN for a model of NoPE layers alone."""
+    values = values.astype(float)
+    if not len(values) or np.isnan(values).any():
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    low, high = interval((values,), np.mean, samples, seed)
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def summarise(
+    probes: Files,
+    dummies: Files,
+    patterns: Files,
+    null_r: dict[str, float],
+    samples: int,
+    seed: int,
+) -> list[dict]:
+    """The rows of mechanism.csv, one a model, in the order of `null_r` (see mechanism.null_r).
+
+    mean_r_additive, mean_r_closed_form, mean_interaction: over sequences, rotary layers, heads and queries, with
+    bootstrap intervals over sequences. pooled_interaction: the interaction's share of all variance, over all queries,
+    keys and distances; rest_: without the first token. slow_norm_share: of the slowest three eighths of the pairs.
+    key_correlation, mean_correlation: how the dummy-distance matrices keep the key component and follow a_d.
+    """
+    probe = by_sequence(PROBES_BY_SEQUENCE, probes)
+    pattern = by_sequence(PATTERNS_BY_SEQUENCE, patterns, slow=SLOW)
+    dummy = by_sequence(DUMMIES_BY_SEQUENCE, dummies)
+    rows = []
+    for model in null_r:
+        own, norms, matrix = (_columns(table, model) for table in (probe, pattern, dummy))
+        row: dict[str, str | int | float] = {
+            "model": model,
+            "weights": "random" if model.endswith("-random") else "trained",
+            "sequences": len(own["sequence"]),
+            "layers": int(own["layers"].max()),
+            "nope_layers": int(own["nope_layers"].max()),
+            "heads": int(own["heads"].max()),
+        }
+        for name in ("r_additive", "r_closed_form", "interaction"):
+            row |= _mean_and_interval(f"mean_{name}", own[name], samples, seed)
+        row |= {"null_r": null_r[model], "random_r_additive": np.nan}
+        for part, prefix in (("pooled_interaction", ""), ("rest_interaction", "rest_")):
+            row[part] = _ratio(norms[f"{prefix}interaction"], norms[f"{prefix}variance"])
+        row |= _mean_and_interval("slow_norm_share", norms["slow_norm_share"], samples, seed)
+        for name in ("key_correlation", "mean_correlation"):
+            row |= _mean_and_interval(name, matrix[name], samples, seed)
+        rows.append(row)
+    r_additive = {row["model"]: row["mean_r_additive"] for row in rows}
+    return [row | {"random_r_additive": r_additive.get(f"{row['model']}-random", np.nan)} for row in rows]
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    return float(part.sum() / whole.sum()) if len(whole) else float("nan")

@@ -1,0 +1,71 @@
+"""manifest.json: what a run was made of, and the digest of all that it made."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from triaxis.base import parquet
+from triaxis.text.sources import sha256_file
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit that the code in `folder` is at and whether it has changes; nulls outside a git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(folder), *arguments]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return None
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def packages(names: Iterable[str]) -> dict[str, str | None]:
+    """The installed version of each package, null for one that this environment lacks."""
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def artefact(path: str | Path) -> dict[str, Any]:
+    """sha256 and size of a file."""
+    return {"sha256": sha256_file(path), "bytes": Path(path).stat().st_size}
+
+
+def describe_run(
+    code: Path,
+    config: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+    made: Mapping[str, str | Path],
+    files: Iterable[str | Path],
+    root: Path,
+) -> dict[str, Any]:
+    """The content of manifest.json.
+
+    code: the project's folder. records: of the models and the corpus, as fetched. made: model -> a file that it
+    made in a run, whose metadata say on what. files: every artefact, named
+    from the folder `root`.
+    """
+    made_on = {}
+    for model, path in made.items():
+        read = parquet.read_metadata(path)
+        made_on[model] = {key: read[key] for key in ("revision", "device", "dtype", "torch", "transformers")}
+    return {
+        "git": git_state(code),
+        "config": dict(config),
+        "packages": packages(["snakemake", "numpy", "scipy", "pyarrow", "duckdb", "matplotlib"]),
+        "sources": {
+            name: {key: record[key] for key in ("source", "revision", "files")} for name, record in records.items()
+        },
+        "models": made_on,
+        "artefacts": {str(Path(path).relative_to(root)): artefact(path) for path in sorted(map(str, files))},
+    }

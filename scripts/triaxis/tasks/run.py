@@ -1,0 +1,151 @@
+"""Run a model on the items of a task, plain and disturbed in each way, and write down how it did.
+
+docs/method.md, "Tasks".
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from triaxis.attention.layout import Layout
+from triaxis.base.errors import UserError
+from triaxis.tasks.branches import Answered, ContextDisplacement, score_answers, within_context
+from triaxis.tasks.items import Item, Tokens
+from triaxis.tasks.longbench import f1
+from triaxis.tasks.schema import TASKS
+from triaxis.tolerance.displacement import STAYS, displace
+from triaxis.tolerance.perturb import disturbing
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the prompts are put through: each of `ways` with each of `fractions` of the units that may move, swapped
+    at most `window` units away; unit: 'word' or 'token'; layers: those of the feature way, None for all."""
+
+    ways: Sequence[str]
+    fractions: Sequence[float]
+    unit: str
+    window: int
+    seed: int
+    layers: Sequence[int] | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return ((way, fraction) for way in self.ways for fraction in self.fractions)
+
+    def displace(self, item: Item, number: int, fraction: float) -> ContextDisplacement:
+        """The displacement of the `number`-th item: the same in every way, and more of it for a larger fraction. None
+        of its tokens moves if fewer than two units may."""
+        units = item.units(self.unit)
+        fraction = fraction if len(np.unique(units[units != STAYS])) > 1 else 0.0
+        return within_context(item, displace(units, fraction, self.window, (self.seed, number)))
+
+
+def run_items(
+    model: PreTrainedModel,
+    layouts: dict[int, Layout],
+    tokenizer: PreTrainedTokenizerBase,
+    items: Sequence[Item],
+    conditions: Conditions,
+    *,
+    batch: int,
+    new_tokens: int = 0,
+) -> pa.Table:
+    """The rows of tasks/: every item in every condition, by its answers, or, where it has none, by what the model
+    generates, at most `new_tokens` tokens. A prompt in which nothing moves is the plain one, and is run once.
+    Raises UserError if no prompt has words to swap, and as `score_answers` does."""
+
+    def measure(way: str, chosen: Sequence[int], displacements: Sequence[ContextDisplacement] | None) -> list[Row]:
+        own = [items[n] for n in chosen]
+        if all(item.answers for item in own):
+            scored = score_answers(model, layouts, own, way, displacements, batch=batch, layers=conditions.layers)
+            return [judge(answers) for answers in scored]
+        texts = []
+        for n, item in enumerate(own):
+            moved = None if displacements is None else displacements[n]
+            tokens = generate(model, layouts, item.tokens, way, moved, new_tokens, conditions.layers)
+            texts.append(str(tokenizer.decode(tokens, skip_special_tokens=True)))
+        return [
+            {"accuracy": f1(text, item.references), "prediction": text} for text, item in zip(texts, own, strict=True)
+        ]
+
+    plain = measure("text", range(len(items)), None)
+    rows = []
+    for way, fraction in tqdm(list(conditions), unit="condition", desc="tasks", mininterval=5):
+        displacements = [conditions.displace(item, number, fraction) for number, item in enumerate(items)]
+        moving = [number for number, own in enumerate(displacements) if own.shift.any()]
+        if fraction == 1:
+            require_movement(displacements)
+        results = dict(enumerate(plain))
+        results |= zip(moving, measure(way, moving, [displacements[n] for n in moving]), strict=True)
+        for number, (item, own) in enumerate(zip(items, displacements, strict=True)):
+            shift = own.shift[item.context.start : item.context.stop]
+            row = {"item": number, "depth": item.depth, "way": way, "fraction": fraction, "realised": own.realised}
+            rows.append(row | {"displacement": float(np.abs(shift).mean()) if len(shift) else 0.0} | results[number])
+    return pa.Table.from_pylist(rows, schema=TASKS)
+
+
+def require_movement(displacements: Sequence[ContextDisplacement]) -> None:
+    """Raise UserError if, all being asked to move, nothing did."""
+    if not any(own.shift.any() for own in displacements):
+        raise UserError(
+            "no prompt of this task has two whole words in its context that could be swapped: lengthen its prompts, or "
+            "set tolerance.unit to token"
+        )
+
+
+def judge(answers: Sequence[Answered]) -> Row:
+    """What an item's row says of its answers, the true one first: accuracy, 1 if each of its tokens is the model's
+    first choice; chosen, 1 if it is likelier as a whole than every other; log_probability, its mean a token, nats."""
+    true, *others = answers
+    total = true.log_probabilities.sum()
+    return {
+        "accuracy": float(true.greedy),
+        "chosen": float(all(total > other.log_probabilities.sum() for other in others)),
+        "log_probability": float(true.log_probabilities.mean()),
+    }
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel,
+    layouts: dict[int, Layout],
+    tokens: Tokens,
+    way: str,
+    displacement: ContextDisplacement | None,
+    new_tokens: int,
+    layers: Sequence[int] | None = None,
+    **options: Any,
+) -> Tokens:
+    """Greedy continuation of a prompt, at most `new_tokens` tokens, by the model's own `generate`.
+
+    displacement: of the prompt, None for none. layers: those that the feature way disturbs. options: further ones of
+    `generate`. In the ways position and feature the whole text is read again for each token.
+    """
+    still = displacement is None or not displacement.shift.any()
+    if not still and way == "text":
+        tokens = tokens[displacement.order]  # type: ignore[union-attr]
+    ids = torch.from_numpy(tokens).long()[None].to(model.device)
+    cached = still or way == "text"
+
+    def plan(ids: torch.Tensor) -> list[ContextDisplacement]:
+        return [displacement.grown(ids.shape[1])]  # type: ignore[union-attr]
+
+    with nullcontext() if cached else disturbing(model, layouts, way, plan, layers):
+        # An end or padding token of the model's own generation configuration is kept; its sampling is not.
+        settings = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
+        settings["pad_token_id"] = model.generation_config.pad_token_id or 0
+        limit = {} if "max_length" in options else {"max_new_tokens": new_tokens}
+        mask = torch.ones_like(ids)
+        result = model.generate(  # type: ignore[operator]
+            ids, attention_mask=mask, use_cache=cached, **settings | limit | options
+        )
+    return result[0, len(tokens) :].cpu().numpy().astype(np.int32)

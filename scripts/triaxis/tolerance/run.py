@@ -1,0 +1,213 @@
+"""What a model loses when its order is disturbed, token by token and layer by layer.
+
+The plain run is done once: its attention outputs and last hidden states are kept, and what its head makes of the
+latter is what every disturbed run is compared with. docs/method.md, "Tolerance".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from triaxis.attention.layout import Layout
+from triaxis.attention.replay import attention_modules
+from triaxis.base import parquet
+from triaxis.base.errors import UserError
+from triaxis.model.head import predict
+from triaxis.tolerance.displacement import Displacement
+from triaxis.tolerance.perturb import disturbing
+from triaxis.tolerance.schema import COSINES, TOLERANCE, plain_schema
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class States:
+    """What is kept of one sequence's plain run, on the CPU.
+
+    attention: layer -> (length, size), what its attention adds to the residual stream. last: (length, size), what the
+    model's head reads.
+    """
+
+    attention: Mapping[int, Tensor]
+    last: Tensor
+
+
+@contextmanager
+def _keeping(model: PreTrainedModel, outputs: dict[int, Tensor]) -> Iterator[None]:
+    """Put each attention module's output (batch, length, size) into `outputs`, by layer."""
+
+    def keep(layer: int, output: Any) -> None:
+        outputs[layer] = output[0] if isinstance(output, tuple) else output
+
+    handles = [
+        module.register_forward_hook(lambda module, args, output, layer=layer: keep(layer, output))
+        for layer, module in attention_modules(model).items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch: int) -> Iterator[States]:
+    """The states of each sequence, tokens (sequences, length), undisturbed."""
+    for start in tqdm(range(0, len(tokens), batch), unit="batch", desc="plain", mininterval=5):
+        attention: dict[int, Tensor] = {}
+        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
+        with _keeping(model, attention):
+            last = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        for row in range(len(ids)):
+            yield States({layer: output[row].cpu() for layer, output in attention.items()}, last[row].cpu())
+
+
+def states_to_tables(sequence: int, states: States) -> Iterator[pa.Table]:
+    """The rows of plain/ of one sequence: a table for each layer, and one without a layer for the last states."""
+    for layer, vectors in [*states.attention.items(), (None, states.last)]:
+        length, size = vectors.shape
+        schema = plain_schema(size)
+        columns = [
+            pa.array(np.full(length, sequence, dtype=np.int32)),
+            pa.array([layer] * length, pa.int16()),
+            pa.array(np.arange(length, dtype=np.int32)),
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(vectors.float().numpy().ravel()), type=schema.field("vector").type
+            ),
+        ]
+        yield pa.Table.from_arrays(columns, schema=schema)
+
+
+def read_states(path: str | Path) -> Iterator[States]:
+    """The states of each sequence of a file of plain/, in its order. Raises UserError if it is damaged."""
+    attention: dict[int, Tensor] = {}
+    with parquet.open_parquet(path) as file:
+        for group in range(file.num_row_groups):
+            try:
+                table = file.read_row_group(group)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+            flat = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+            vectors, layer = torch.from_numpy(flat.copy()), table["layer"][0].as_py()
+            if layer is not None:
+                attention[layer] = vectors
+                continue
+            yield States(attention, vectors)
+            attention = {}
+
+
+class Reference:
+    """The plain run's predictions for one sequence, at every position."""
+
+    def __init__(self, logits: Tensor, tokens: Tensor) -> None:
+        """logits (length, vocabulary), tokens (length,)."""
+        self.tokens = tokens
+        self.logs = logits.float().log_softmax(-1)
+        self.probabilities = self.logs.exp()
+        self.best = logits.argmax(-1)
+
+    def compare(self, logits: Tensor, displacement: Displacement, moved: bool) -> dict[str, NDArray]:
+        """Measures of a disturbed run, (length,) each, by position in the undisturbed text; NaN where undefined.
+
+        logits (length, vocabulary), by place; moved: whether the tokens stand where the displacement puts them. loss:
+        on the original next token, unless that now stands before. disturbed_loss: on the token that now comes next.
+        agreement: of the most likely next token with the plain run's. kl: KL(plain || disturbed).
+        """
+        length, places = len(self.tokens), torch.arange(len(self.tokens), device=self.tokens.device)
+        place = torch.from_numpy(displacement.place).to(places) if moved else places
+        text = self.tokens[torch.from_numpy(displacement.order).to(places)] if moved else self.tokens
+        logs = logits.float().log_softmax(-1)
+        logs = logs[place] if moved else logs
+        loss, disturbed = self.logs.new_full((2, length), float("nan"))
+        ahead = place[1:] > place[:-1]
+        loss[:-1][ahead] = -logs[:-1].gather(-1, self.tokens[1:, None])[:, 0][ahead]
+        inside = place < length - 1
+        disturbed[inside] = -logs[inside].gather(-1, text[place[inside] + 1][:, None])[:, 0]
+        kl = torch.linalg.vecdot(self.probabilities, self.logs - logs).clamp_min(0)  # below 0 is rounding
+        return {
+            "loss": loss.cpu().numpy(),
+            "disturbed_loss": disturbed.cpu().numpy(),
+            "agreement": (logs.argmax(-1) == self.best).cpu().numpy(),
+            "kl": kl.cpu().numpy(),
+        }
+
+
+@torch.inference_mode()
+def run_way(
+    model: PreTrainedModel,
+    layouts: dict[int, Layout],
+    way: str,
+    tokens: NDArray[np.int32],
+    numbers: Sequence[int],
+    plain: Iterator[States],
+    displacements: Mapping[tuple[int, float], Displacement],
+    *,
+    batch: int,
+    layers: Sequence[int] | None,
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The rows of tolerance/ and of cosines/, a batch and fraction at a time, of tokens (sequences, length), `numbers`.
+
+    plain: the states of each sequence in turn. displacements: (sequence, fraction) -> what is disturbed; the fractions
+    are the same for all. layers: those that the feature way disturbs, None for all. Nothing is run where nothing
+    moves: that is the plain run. Raises UserError for layers that the model lacks, and as `disturbing` does.
+    """
+    if beyond := sorted(set(layers or []) - set(layouts)):
+        raise UserError(f"tolerance.layers {beyond} are out of range: the model has layers 0 to {max(layouts)}")
+    fractions = sorted({fraction for _, fraction in displacements})
+    progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"disturb {way}", mininterval=5)
+    for start in range(0, len(tokens), batch):
+        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
+        states = [next(plain) for _ in ids]
+        last = torch.stack([each.last for each in states]).to(model.device, model.dtype)
+        plain_logits = predict(model, last)
+        references = [Reference(*each) for each in zip(plain_logits, ids, strict=True)]
+        for fraction in fractions:
+            own = [displacements[number, fraction] for number in numbers[start : start + batch]]
+            outputs: dict[int, Tensor] = {}
+            logits = plain_logits
+            if any(each.shift.any() for each in own):
+                with disturbing(model, layouts, way, partial(_given, own), layers), _keeping(model, outputs):
+                    logits = model(input_ids=ids, use_cache=False).logits
+            rows, cosines = [], []
+            for row, (number, moved) in enumerate(zip(numbers[start : start + batch], own, strict=True)):
+                measures = references[row].compare(logits[row], moved, way == "text")
+                rows.append(_rows(number, fraction, moved, measures))
+                place = torch.from_numpy(moved.place) if way == "text" else slice(None)
+                for layer, before in states[row].attention.items():
+                    after = outputs[layer][row].float().cpu()[place] if outputs else before
+                    cosine = torch.cosine_similarity(before.double(), after.double(), dim=-1).mean().item()
+                    cosines.append({"sequence": number, "fraction": fraction, "layer": layer, "cosine": cosine})
+                progress.update()
+            yield pa.concat_tables(rows), pa.Table.from_pylist(cosines, schema=COSINES)
+    progress.close()
+
+
+def _given(displacements: list[Displacement], ids: Tensor) -> list[Displacement]:
+    """The plan of one batch, whatever its tokens."""
+    return displacements
+
+
+def _rows(number: int, fraction: float, displacement: Displacement, measures: Mapping[str, NDArray]) -> pa.Table:
+    """The rows of tolerance/ of one sequence and fraction; NaN becomes null."""
+    length = len(displacement.order)
+    columns = {
+        "sequence": np.full(length, number),
+        "fraction": np.full(length, fraction),
+        "realised": np.full(length, displacement.realised),
+        "displacement": np.full(length, displacement.mean_shift),
+        "position": np.arange(length),
+        "place": displacement.place,
+        **measures,
+    }
+    arrays = [pa.array(columns[field.name], from_pandas=True).cast(field.type) for field in TOLERANCE]
+    return pa.Table.from_arrays(arrays, schema=TOLERANCE)

@@ -1,0 +1,181 @@
+"""The tables of tolerance: what each way and fraction costs each model, and what its mechanism foretells of it."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from triaxis.base.stats import interval
+
+Array = NDArray[np.floating]
+
+Files = Sequence[str | Path]
+
+Columns = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure of one model and way by fraction, with its interval; arrays (fractions,)."""
+
+    fraction: Array
+    value: Array
+    low: Array
+    high: Array
+
+
+# One row a (model, way, fraction, sequence): sums of losses, disturbed and plain over the same positions.
+BY_SEQUENCE = """
+WITH rows AS (
+    SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+), plain AS (SELECT model, way, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
+SELECT model, way, fraction, sequence, any_value(realised) AS realised, any_value(displacement) AS displacement,
+       count(loss)::DOUBLE AS count, sum(loss ORDER BY position) AS loss,
+       sum(plain ORDER BY position) FILTER (loss IS NOT NULL) AS plain,
+       count(disturbed_loss)::DOUBLE AS disturbed_count, sum(disturbed_loss ORDER BY position) AS disturbed,
+       count(plain)::DOUBLE AS all_count, sum(plain ORDER BY position) AS all_plain,
+       avg(agreement::DOUBLE ORDER BY position) AS agreement, avg(kl ORDER BY position) AS kl
+FROM rows JOIN plain USING (model, way, sequence, position)
+GROUP BY model, way, fraction, sequence ORDER BY model, way, fraction, sequence
+"""
+
+COSINES = """
+SELECT model, way, fraction, layer, avg(cosine ORDER BY sequence) AS cosine
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+GROUP BY model, way, fraction, layer ORDER BY model, way, fraction, layer
+"""
+
+LINKS = """
+SELECT model, fraction, layer, head, avg(predicted ORDER BY sequence) AS predicted,
+       avg(observed ORDER BY sequence) AS observed, avg(correlation ORDER BY sequence) AS correlation
+FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+GROUP BY model, fraction, layer, head ORDER BY model, fraction, layer, head
+"""
+
+
+def _columns(sql: str, files: Files) -> Columns:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        table = connection.sql(sql, params={"files": [str(file) for file in files]}).to_arrow_table()
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _chosen(columns: Columns, **values: object) -> Columns:
+    """The rows in which each named column has its value."""
+    keep = np.logical_and.reduce([columns[name] == value for name, value in values.items()])
+    return {name: column[keep] for name, column in columns.items()}
+
+
+def perplexity_ratio(loss: NDArray, count: NDArray, plain: NDArray, plain_count: NDArray, axis: int = -1) -> NDArray:
+    """exp of the mean loss added; sums (sequences,) of losses and of the tokens that they are over, along `axis`."""
+    return np.exp(loss.sum(axis) / count.sum(axis) - plain.sum(axis) / plain_count.sum(axis))
+
+
+def summarise(files: Files, models: Sequence[str], ways: Sequence[str], samples: int, seed: int) -> list[dict]:
+    """The rows of tolerance.csv, one a (model, way, fraction).
+
+    perplexity: on the original next token, where still defined; ratio: to the plain run's over the same positions.
+    disturbed_perplexity, disturbed_ratio: on the text as disturbed, to the plain run's on its own text. With 95 %
+    bootstrap intervals over sequences. realised, displacement, agreement, kl: means over sequences.
+    """
+    columns, rows = _columns(BY_SEQUENCE, files), []
+    for model in models:
+        for way in ways:
+            for fraction in np.unique(columns["fraction"]):
+                own = _chosen(columns, model=model, way=way, fraction=fraction)
+                original = [own[name] for name in ("loss", "count", "plain", "count")]
+                disturbed = [own[name] for name in ("disturbed", "disturbed_count", "all_plain", "all_count")]
+                rows.append(
+                    {"model": model, "way": way, "fraction": float(fraction), "sequences": len(own["sequence"])}
+                    | {name: float(own[name].mean()) for name in ("realised", "displacement")}
+                    | _perplexity("", original, samples, seed)
+                    | _perplexity("disturbed_", disturbed, samples, seed)
+                    | {name: float(own[name].mean()) for name in ("agreement", "kl")}
+                )
+    return rows
+
+
+def _perplexity(prefix: str, columns: Sequence[NDArray], samples: int, seed: int) -> dict[str, float]:
+    """Perplexity and its ratio to the plain run's, with its interval; columns as `perplexity_ratio` takes them."""
+    loss, count, plain, plain_count = columns
+    low, high = interval((loss, count, plain, plain_count), perplexity_ratio, samples, seed)
+    return {
+        f"{prefix}perplexity": float(np.exp(loss.sum() / count.sum())),
+        f"{prefix}ratio": float(perplexity_ratio(loss, count, plain, plain_count)),
+        f"{prefix}ratio_low": low,
+        f"{prefix}ratio_high": high,
+    }
+
+
+def link(
+    files: Files, summary: Sequence[Mapping[str, Any]], interaction: Mapping[str, float], models: Sequence[str]
+) -> list[dict]:
+    """The rows of tolerance_link.csv, one a (model, fraction above 0).
+
+    predicted, observed: means over heads of the root mean square change of f and of the logits. r_heads, rank_heads:
+    Pearson and rank correlation of the two over heads. r_changes: mean over heads of the correlation of the changes
+    themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_WAY: the loss that each way adds;
+    summary: the rows of tolerance.csv.
+    """
+    columns, rows = _columns(LINKS, files), []
+    ratios = {(row["model"], row["way"], row["fraction"]): row["ratio"] for row in summary}
+    for model in models:
+        for fraction in sorted({key[2] for key in ratios} - {0.0}):
+            own = _chosen(columns, model=model, fraction=fraction)
+            predicted, observed = own["predicted"], own["observed"]
+            several = len(predicted) > 2
+            rows.append(
+                {"model": model, "fraction": fraction, "heads": len(predicted)}
+                | {name: _mean(own[name]) for name in ("predicted", "observed")}
+                | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
+                | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
+                | {"r_changes": _mean(own["correlation"]), "interaction": interaction[model]}
+                | {f"log_ratio_{way}": float(np.log(ratios[model, way, fraction])) for way in _ways(summary)}
+            )
+    return rows
+
+
+def _mean(values: NDArray) -> float:
+    values = values.astype(float)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _ways(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["way"] for row in summary))
+
+
+def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
+    """(model, way) -> its fractions, its layers, and the cosines (fractions, layers), means over sequences."""
+    columns, found = _columns(COSINES, files), {}
+    for model, way in dict.fromkeys(zip(columns["model"], columns["way"], strict=True)):
+        own = _chosen(columns, model=model, way=way)
+        fractions, layers = np.unique(own["fraction"]), np.unique(own["layer"])
+        found[model, way] = fractions, layers, own["cosine"].reshape(len(fractions), len(layers))
+    return found
+
+
+def links(files: Files, fraction: float) -> dict[str, Columns]:
+    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction."""
+    columns = _columns(LINKS, files)
+    return {model: _chosen(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
+
+
+def curves(table: str | Path) -> dict[str, dict[str, Curve]]:
+    """model -> way -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
+    with Path(table).open() as file:
+        rows = list(csv.DictReader(file))
+    found: dict[str, dict[str, Curve]] = {}
+    for model, way in dict.fromkeys((row["model"], row["way"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["way"]) == (model, way)]
+        fraction, *values = (
+            np.array([float(row[name] or row["ratio"]) for row in own])
+            for name in ("fraction", "ratio", "ratio_low", "ratio_high")
+        )
+        found.setdefault(model, {})[way] = Curve(fraction, *values)
+    return found

@@ -1,0 +1,102 @@
+"""The tables that figures are drawn from: what is averaged over what, and that a figure reads what was written."""
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from triaxis.base import query
+from triaxis.base.errors import UserError
+from triaxis.fit import summary
+from triaxis.mechanism import summary as mechanism
+
+
+@pytest.fixture
+def written(tmp_path):
+    """written(sql, rows of a model) -> the table. Models named like a number and like a word, each in two shards."""
+
+    def write(sql: str, rows: list[dict]) -> Path:
+        files = []
+        for model in ("7", "a"):
+            for shard in (0, 1):
+                file = tmp_path / f"model={model}" / f"shard-{shard}.parquet"
+                file.parent.mkdir(exist_ok=True)
+                pq.write_table(pa.Table.from_pylist([row for row in rows if row["sequence"] == shard]), file)
+                files.append(file)
+        query.write_csv(tmp_path / "table.csv", sql, files)
+        return tmp_path / "table.csv"
+
+    return write
+
+
+def test_heads_are_means_over_sequences(written):
+    rows = [
+        {"sequence": n, "layer": layer, "head": head, "axes": axes, "r": layer + head / 4 + n / 8, "null_r": null_r}
+        for n in (0, 1)
+        for layer in (0, 1, 2)
+        for head in (0, 1)
+        for axes, null_r in (("key", 0.1), ("distance+key", 0.2))
+    ]
+    table = written(summary.HEADS, rows)
+    r = summary.r_by_head(table, "key")
+    assert list(r) == ["7", "a"]
+    np.testing.assert_array_equal(r["a"], np.arange(3)[:, None] + np.arange(2) / 4 + 1 / 16)
+    assert summary.null_r(table) == {"key": 0.1, "distance+key": 0.2}
+
+
+def test_a_head_without_a_value_is_nan(written):
+    """Constant logits have no r, and NoPE layers no r_additive."""
+    heads = [{"sequence": n, "layer": 0, "head": 0, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
+    assert np.isnan(summary.r_by_head(written(summary.HEADS, heads), "key")["7"]).all()
+    probes = [
+        {"sequence": n, "query": 3, "layer": layer, "head": 0, "r_additive": 0.5 if layer else None}
+        for n in (0, 1)
+        for layer in (0, 1)
+    ]
+    r = mechanism.additive_by_head(written(mechanism.R_ADDITIVE, probes))["7"]
+    np.testing.assert_array_equal(r, [[np.nan], [0.5]])
+
+
+def test_pairs_are_shares_of_all_variance_and_slow_turns_keep_their_digits(written):
+    shares = {"f_variance": 1.0, "g_variance": 2.0, "interaction_variance": 1.0}
+    rows = [
+        {"sequence": n, "layer": 0, "head": 0, "first_token": first, "pair": pair, "turns": turns}
+        | {"norm_share": 0.5, "key_constancy": 0.25}
+        | (shares if first else dict.fromkeys(shares, 9.0))
+        for n in (0, 1)
+        for first in (True, False)
+        for pair, turns in ((0, 40.0), (1, 1 / 3e7))
+    ]
+    pairs = mechanism.pairs_of(written(mechanism.PAIRS, rows))["7"]
+    np.testing.assert_array_equal(pairs.turns, [40.0, 1 / 3e7])
+    np.testing.assert_array_equal([pairs.f, pairs.g, pairs.interaction], [[1 / 8] * 2, [1 / 4] * 2, [1 / 8] * 2])
+
+
+def test_dummies_are_quartiles_over_heads(written):
+    rows = [
+        {"sequence": n, "layer": 0, "head": head, "distance": distance, "key_correlation": head / 4 + n / 10}
+        for n in (0, 1)
+        for head in range(5)
+        for distance in (0, 9)
+    ]
+    curve = mechanism.dummies_of(written(mechanism.DUMMY_QUARTILES, rows))["a"]
+    np.testing.assert_array_equal(curve.distances, [0, 9])
+    np.testing.assert_allclose(curve.key_correlation[:, 0], np.array([0.25, 0.5, 0.75]) + 0.05)
+
+
+def test_what_the_disk_refuses_is_one_line_and_leaves_no_table(tmp_path):
+    file = tmp_path / "model=a" / "shard-0.parquet"
+    file.parent.mkdir()
+    rows = [{"sequence": 0, "layer": 0, "head": n, "axes": "key", "r": 0.1, "null_r": 0.1} for n in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match=r"heads\.csv cannot be written: File too large; raise"):
+            query.write_csv(tmp_path / "heads.csv", summary.HEADS, [file])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["model=a"]

@@ -1,0 +1,236 @@
+"""The tables of the fits against numpy, their intervals, and how they are written."""
+
+import csv
+import io
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from triaxis.base import parquet
+from triaxis.base.stats import interval
+from triaxis.base.tables import from_csv, to_csv
+from triaxis.fit.axes import COMBINATIONS, designs, draw_half, fit_axes
+from triaxis.fit.schema import FITS, SUMS
+from triaxis.fit.summary import by_sequence, headline, pooled_r, summarise, to_tex
+from triaxis.fit.sums import read_sums, sum_logits, to_fits
+from triaxis.report.database import build_database
+
+FULL = "distance+query+key"
+LENGTH, LAYERS, HEADS = 16, 2, 3
+MODELS = ("tiny", "tiny-random")
+
+
+@pytest.fixture
+def run(tmp_path, write_logits, monkeypatch):
+    """The files fits/ and sums/ of some models, two shards of two sequences each, and their logits."""
+
+    def make(models=MODELS):
+        monkeypatch.chdir(tmp_path)
+        logits, files = {}, {"fits": [], "sums": []}
+        whole, half = designs(LENGTH, 0)
+        for number, model in enumerate(models):
+            generator = np.random.default_rng(number)
+            shape = (4, LAYERS, HEADS, LENGTH, LENGTH)
+            sizes, offsets = generator.uniform(0.5, 3, (*shape[:3], 1, 1)), generator.normal(0, 2, (*shape[:3], 1, 1))
+            trend = generator.standard_normal((*shape[:3], 1, LENGTH))
+            logits[model] = (sizes * (generator.standard_normal(shape) + trend) + offsets).astype(np.float32)
+            for shard in range(2):
+                first = 2 * shard
+                path = write_logits(tmp_path / "logits.parquet", logits[model][first : first + 2], first)
+                name = f"model={model}/shard-{shard:04d}.parquet"
+                rows = sum_logits([path], draw_half(LENGTH, 0), threads=2, memory_mb=512, spill=tmp_path)
+                parquet.write_parquet(f"sums/{name}", rows, SUMS, {})
+                place, sums, half_sums = read_sums(f"sums/{name}", whole, half)
+                fits = {axes: fit_axes(sums, half_sums, whole, half, axes) for axes in COMBINATIONS}
+                parquet.write_parquet(f"fits/{name}", to_fits(place, fits), FITS, {})
+                files["fits"].append(f"fits/{name}")
+                files["sums"].append(f"sums/{name}")
+        return logits, files
+
+    return make
+
+
+def cells_and_fits(matrices: np.ndarray, axes: str) -> tuple[np.ndarray, np.ndarray]:
+    """(matrices, cells): the causal cells of matrices (..., length, length) and their dense least-squares fits."""
+    query, key = np.tril_indices(LENGTH)
+    index = {"distance": query - key, "query": query, "key": key}
+    design = np.hstack([np.eye(LENGTH)[index[axis]] for axis in axes.split("+")])
+    cells = matrices[..., query, key].astype(np.float64).reshape(-1, len(query))
+    return cells, (design @ np.linalg.lstsq(design, cells.T)[0]).T
+
+
+# The numbers
+
+
+@pytest.mark.parametrize("axes", COMBINATIONS)
+def test_rows_by_sequence_are_numpys(run, axes):
+    logits, files = run()
+    table = by_sequence(files["fits"], files["sums"])
+    places = [tuple(row.values()) for row in table.select(["model", "axes", "sequence"]).to_pylist()]
+    assert places == sorted((model, axes, n) for model in MODELS for axes in COMBINATIONS for n in range(4))
+    for row in table.to_pylist():
+        if row["axes"] != axes:
+            continue
+        cells, fits = cells_and_fits(logits[row["model"]][row["sequence"]], axes)
+        r = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(cells, fits, strict=True)])
+        assert (row["matrices"], row["layers"], row["heads"]) == (LAYERS * HEADS, LAYERS, HEADS)
+        assert row["r"] == pytest.approx(r.mean(), abs=1e-9)
+        assert row["r2"] == pytest.approx((r**2).mean(), abs=1e-9)
+        assert row["count"] == cells.size
+        assert row["total"] == pytest.approx(cells.sum(), abs=1e-8)
+        assert row["squares"] == pytest.approx((cells**2).sum(), rel=1e-9)
+        assert row["residual"] == pytest.approx(((cells - fits) ** 2).sum(), rel=1e-7)
+
+
+@pytest.mark.parametrize("axes", COMBINATIONS)
+def test_pooled_r_is_the_correlation_of_all_cells_with_their_fits(run, axes):
+    logits, files = run()
+    rows = summarise(by_sequence(files["fits"], files["sums"]), axes, MODELS, 100, 0)
+    for row in rows:
+        cells, fits = cells_and_fits(logits[row["model"]], axes)
+        assert row["pooled_r"] == pytest.approx(np.corrcoef(cells.ravel(), fits.ravel())[0, 1], abs=1e-9)
+
+
+def test_pooled_r_sums_along_its_axis():
+    generator = np.random.default_rng(0)
+    count = np.full((3, 5), 10.0)
+    total, squares, residual = generator.normal(0, 3, (3, 5)), generator.uniform(20, 30, (3, 5)), np.ones((3, 5))
+    columns = (count, total, squares, residual)
+    along = pooled_r(*columns, axis=-1)
+    np.testing.assert_allclose(along, [pooled_r(*(column[n] for column in columns)) for n in range(3)])
+    np.testing.assert_allclose(pooled_r(*(column.T for column in columns), axis=0), along)
+
+
+def test_means_are_those_of_the_fits(run):
+    _, files = run()
+    rows = summarise(by_sequence(files["fits"], files["sums"]), FULL, MODELS, 100, 0)
+    for row in rows:
+        own = [file for file in files["fits"] if f"model={row['model']}/" in file]
+        fits = [fit for file in own for fit in pq.ParquetFile(file).read().to_pylist() if fit["axes"] == FULL]
+        for name, column in (("mean_r", "r"), ("adjusted_r2",) * 2, ("heldout_r",) * 2, ("null_r",) * 2):
+            assert row[name] == pytest.approx(np.mean([fit[column] for fit in fits]), abs=1e-12)
+        assert row["mean_r_low"] < row["mean_r"] < row["mean_r_high"]
+        assert row["pooled_r_low"] < row["pooled_r"] < row["pooled_r_high"]
+
+
+def test_models_keep_the_order_asked_for(run):
+    _, files = run()
+    table = by_sequence(files["fits"][::-1], files["sums"])
+    for models in (MODELS, MODELS[::-1]):
+        rows = summarise(table, FULL, models, 100, 0)
+        assert [row["model"] for row in rows] == list(models)
+        assert [row["weights"] for row in rows] == ["random" if "random" in model else "trained" for model in models]
+        assert all((row["sequences"], row["layers"], row["heads"]) == (4, LAYERS, HEADS) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["7", "1.5", "2024-01-01", "true"])
+def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
+    _, files = run([name])
+    (row,) = summarise(by_sequence(files["fits"], files["sums"]), FULL, [name], 100, 0)
+    assert row["model"] == name and row["sequences"] == 4
+    build_database("triaxis.duckdb", {stage: f"{stage}/model=*/*.parquet" for stage in ("fits", "sums")}, {})
+    with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
+        for view in ("fits", "sums"):
+            assert connection.execute(f"SELECT DISTINCT model FROM {view}").fetchall() == [(name,)]
+
+
+# The intervals
+
+
+def mean(values, axis=-1):
+    return values.mean(axis)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        low, high = interval((generator.normal(3, 1, 25),), mean, 300, trial)
+        covered += low <= 3 <= high
+    # 95 %, less the 2 % that percentiles lose at this size; four standard errors of 200 trials.
+    assert abs(covered / 200 - 0.93) < 4 * np.sqrt(0.93 * 0.07 / 200)
+
+
+def test_an_interval_follows_its_seed():
+    values = (np.random.default_rng(0).normal(size=10),)
+    assert interval(values, mean, 200, 1) == interval(values, mean, 200, 1) != interval(values, mean, 200, 2)
+
+
+def test_columns_are_resampled_together():
+    first = np.random.default_rng(0).normal(size=12)
+
+    def difference(a, b, axis=-1):
+        return (a - b).mean(axis)
+
+    assert interval((first, first - 1), difference, 100, 0) == pytest.approx((1, 1))
+
+
+def test_one_sequence_has_no_interval(run):
+    _, files = run()
+    table = by_sequence(files["fits"], files["sums"])
+    (row,) = summarise(table.filter(np.array(table["sequence"]) == 0), FULL, ["tiny"], 100, 0)
+    assert row["sequences"] == 1 and 0 < row["mean_r"] < 1
+    assert all(np.isnan(row[f"{name}_{end}"]) for name in ("mean_r", "pooled_r") for end in ("low", "high"))
+    line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE})))))
+    assert (
+        line["mean_r_low"]
+        == line["mean_r_high"]
+        == line["pooled_r_low"]
+        == line["pooled_r_high"]
+        == line["random_r"]
+        == ""
+    )
+    assert "[--, --]" in to_tex(headline([row], {row["model"]: ADDITIVE}))
+
+
+# How they are written
+
+
+ADDITIVE = {"mean_r_additive": 0.97, "mean_r_closed_form": 0.96, "mean_interaction": float("nan")}
+MECHANISM = {"a_b": ADDITIVE, "a_b-random": ADDITIVE}
+
+
+def some_rows() -> list[dict]:
+    numbers = {"mean_r": 0.88, "mean_r_low": 0.8, "mean_r_high": 0.9, "pooled_r": 0.95, "pooled_r_low": 0.9}
+    numbers |= {"pooled_r_high": 0.96, "adjusted_r2": 0.7, "heldout_r": 0.6, "null_r": 0.153}
+    place = {"sequences": 8, "layers": 30, "heads": 9, "axes": FULL}
+    return [
+        {"model": "a_b", "weights": "trained", **place, **numbers},
+        {"model": "a_b-random", "weights": "random", **place, **(numbers | {"mean_r": 0.89})},
+    ]
+
+
+def test_the_headline_sets_each_model_beside_its_control_and_the_paper():
+    trained, random = headline(some_rows(), MECHANISM)
+    assert trained["random_r"] == 0.89 and np.isnan(random["random_r"])
+    assert trained["paper_r"] == random["paper_r"] == 0.959
+    assert trained["r_additive"] == 0.97 and trained["r_closed_form"] == 0.96 and np.isnan(trained["interaction"])
+    assert "axes" not in trained and trained["mean_r"] == 0.88 and trained["null_r"] == 0.153
+    (alone,) = headline(some_rows()[:1], MECHANISM)
+    assert np.isnan(alone["random_r"])
+
+
+def test_csv_has_six_decimals_and_nothing_for_nan():
+    rows = [{"model": "a", "count": 3, "r": 0.5}, {"model": "b", "count": 4, "r": float("nan")}]
+    assert to_csv(rows) == "model,count,r\na,3,0.500000\nb,4,\n"
+    read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM)))))
+    assert [row["random_r"] for row in read] == ["0.890000", ""]
+
+
+def test_csv_is_read_as_it_was_written(tmp_path):
+    rows = [{"model": "7", "weights": "trained", "axes": FULL, "sequences": 8, "r": 0.5, "low": float("nan")}]
+    (tmp_path / "rows.csv").write_text(to_csv(rows))
+    (read,) = from_csv(tmp_path / "rows.csv")
+    assert np.isnan(read.pop("low")) and read == {key: value for key, value in rows[0].items() if key != "low"}
+    assert [type(value) for value in read.values()] == [str, str, str, int, float]
+
+
+def test_tex_is_a_table_with_intervals_and_escaped_names():
+    lines = to_tex(headline(some_rows(), MECHANISM)).splitlines()
+    assert lines[0] == r"\begin{tabular}{lrllrrrrrrrr}" and lines[-1] == r"\end{tabular}"
+    trained = r"a\_b & 8 & 0.880 [0.800, 0.900] & 0.950 [0.900, 0.960] & 0.700 & 0.600 & 0.153"
+    assert lines[4] == trained + r" & 0.890 & 0.959 & 0.970 & 0.960 & -- \\"
+    assert lines[5].endswith(r"& 0.153 & -- & 0.959 & 0.970 & 0.960 & -- \\")
+    assert all(line.count("&") == 11 for line in (lines[2], lines[4], lines[5]))

@@ -1,0 +1,127 @@
+"""mechanism.csv, from files whose means are known."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from triaxis.base import parquet
+from triaxis.base.stats import weighted_correlation
+from triaxis.fit.axes import Design
+from triaxis.mechanism.additivity import make_grid, probe_layer
+from triaxis.mechanism.dummy_distance import fit_layer
+from triaxis.mechanism.patterns import measure_layer
+from triaxis.mechanism.summary import summarise
+from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
+
+GRID = make_grid(LENGTH, 3, 10, 9)
+DESIGN = Design(np.tril(np.ones((LENGTH, LENGTH), dtype=bool)))
+
+
+def write_model(folder, model, rotaries, sequences=3):
+    """Files of the three stages for one model of random vectors; returns their tables."""
+    layers = [
+        type(made)(sequence, layer, made.query, made.key)
+        for sequence in range(sequences)
+        for layer, rotary in enumerate(rotaries)
+        for made in [make_features(rotary, seed=100 * sequence + layer)]
+    ]
+    stages = {
+        "probes": [probe_layer(x, rotaries[x.layer], GRID) for x in layers],
+        "dummies": [fit_layer(x, rotaries[x.layer], GRID.distances, DESIGN) for x in layers],
+        "patterns": [measure_layer(x, rotaries[x.layer]) for x in layers],
+    }
+    made = {}
+    for stage, parts in stages.items():
+        made[stage] = pa.concat_tables(parts)
+        path = folder / stage / f"model={model}" / "shard-0000.parquet"
+        parquet.write_parquet(path, made[stage], made[stage].schema, {})
+    return made
+
+
+def files(folder, stage):
+    return sorted((folder / stage).rglob("*.parquet"))
+
+
+def summary(folder, models):
+    stages = (files(folder, stage) for stage in ("probes", "dummies", "patterns"))
+    return summarise(*stages, dict.fromkeys(models, 0.5), 200, 0)
+
+
+def column(table, name, **where):
+    chosen = np.ones(len(table), dtype=bool)
+    for key, value in where.items():
+        chosen &= table[key].to_numpy(zero_copy_only=False) == value
+    return table[name].to_numpy(zero_copy_only=False)[chosen]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    """A model whose second layer has no rotary dimensions, its control, and a model of such layers alone."""
+    rotary, still = make_rotary(8, seed=5), ROTARIES["nothing turns"]
+    return {
+        "m": write_model(folder, "m", [rotary, still, rotary]),
+        "m-random": write_model(folder, "m-random", [rotary]),
+        "still": write_model(folder, "still", [still]),
+    }
+
+
+def test_means_are_over_rotary_layers_heads_and_queries(folder, made):
+    row, random, _ = summary(folder, made)
+    r = column(made["m"]["probes"], "r_additive").astype(float)
+    assert row["mean_r_additive"] == pytest.approx(np.nanmean(r))
+    assert row["mean_r_additive_low"] < row["mean_r_additive"] < row["mean_r_additive_high"]
+    assert (row["sequences"], row["layers"], row["nope_layers"], row["heads"]) == (3, 3, 1, 4)
+    assert row["weights"] == "trained" and random["weights"] == "random"
+    assert row["random_r_additive"] == random["mean_r_additive"]
+    assert np.isnan(random["random_r_additive"])
+
+
+def test_slow_norm_share_is_that_of_the_slowest_three_eighths(folder, made):
+    row = summary(folder, made)[0]
+    table = made["m"]["patterns"]
+    slow = np.argsort(make_rotary(8, seed=5).frequency)[:3]
+    shares = [column(table, "norm_share", first_token=True, pair=pair).mean() for pair in slow]
+    assert row["slow_norm_share"] == pytest.approx(np.sum(shares))
+
+
+def test_pooled_interaction_is_a_share_of_all_variance(folder, made):
+    row = summary(folder, made)[0]
+    table = made["m"]["patterns"].filter(pa.array(column(made["m"]["patterns"], "layer") != 1))
+    for name, first in (("pooled_interaction", True), ("rest_interaction", False)):
+        f, g, interaction = (
+            column(table, f"{part}_variance", first_token=first).sum() for part in ("f", "g", "interaction")
+        )
+        assert row[name] == pytest.approx(interaction / (f + g + interaction))
+
+
+def test_mean_correlation_takes_the_trend_from_both(folder, made):
+    row = summary(folder, made)[0]
+    table = made["m"]["dummies"]
+    weight = LENGTH - GRID.distances.astype(float)
+    values = []
+    for sequence, layer, head in np.ndindex(3, 3, 4):
+        if layer != 1:
+            where = {"sequence": sequence, "layer": layer, "head": head}
+            pair = [column(table, name, **where).astype(float) for name in ("mean", "component")]
+            left = [y - np.polyval(np.polyfit(GRID.distances, y, 1, w=np.sqrt(weight)), GRID.distances) for y in pair]
+            values.append(weighted_correlation(*left, weight))
+    assert row["mean_correlation"] == pytest.approx(np.mean(values))
+    assert row["key_correlation"] == pytest.approx(np.nanmean(column(table, "key_correlation").astype(float)))
+
+
+def test_a_model_without_rotary_dimensions_has_no_values(folder, made):
+    row = summary(folder, made)[2]
+    assert row["layers"] == row["nope_layers"] == 1
+    for name in ("mean_r_additive", "mean_interaction_low", "slow_norm_share", "pooled_interaction", "key_correlation"):
+        assert np.isnan(row[name]), name
+
+
+def test_one_sequence_has_no_interval(tmp_path):
+    write_model(tmp_path, "one", [make_rotary()], sequences=1)
+    (row,) = summary(tmp_path, ["one"])
+    assert np.isfinite(row["mean_r_additive"]) and np.isnan(row["mean_r_additive_low"])

@@ -1,0 +1,252 @@
+"""Tasks run in every condition: rows, plain runs that are shared, generation, and the harness's requests."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import PreTrainedTokenizerFast
+
+from triaxis.attention.layout import probe_layouts
+from triaxis.base import parquet
+from triaxis.base.errors import UserError
+from triaxis.base.tables import to_csv
+from triaxis.tasks.branches import Answered, within_context
+from triaxis.tasks.figures import plot_tasks
+from triaxis.tasks.harness import context_item, disturbed_model, import_harness, run_harness
+from triaxis.tasks.items import Item
+from triaxis.tasks.run import Conditions, generate, judge, run_items
+from triaxis.tasks.schema import TASKS
+from triaxis.tasks.summary import by_condition, read_conditions
+from triaxis.tolerance.displacement import STAYS, displace
+from triaxis.tolerance.perturb import disturbing
+from unit.tasks.test_branches import item, naively
+
+WAYS = ["text", "position", "feature"]
+TEXT = "In the garden of the old house many people were looking for the lost letter of the king. " * 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Bytes alone, of which those of plain text are below the tiny models' 128 tokens."""
+    return PreTrainedTokenizerFast(tokenizer_object=_bytes()._tokenizer)
+
+
+def _bytes() -> ByteLevelBPETokenizer:
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator([TEXT], vocab_size=256)
+    return bpe
+
+
+def conditions(**changes) -> Conditions:
+    return Conditions(**{"ways": WAYS, "fractions": [0.0, 0.3, 1.0], "unit": "word", "window": 1, "seed": 0} | changes)
+
+
+def test_an_item_is_judged_by_its_first_answer():
+    def answer(*log_probabilities: float, greedy: bool = False) -> Answered:
+        return Answered(np.array(log_probabilities), greedy)
+
+    row = judge([answer(-1.0, -3.0, greedy=True), answer(-5.0), answer(-4.5, 0.0)])
+    assert row == {"accuracy": 1.0, "chosen": 1.0, "log_probability": -2.0}
+    assert judge([answer(-1.0, -3.0), answer(-3.9)])["chosen"] == 0
+    assert judge([answer(-2.0), answer(-2.0)]) == {"accuracy": 0.0, "chosen": 0.0, "log_probability": -2.0}
+
+
+@pytest.fixture
+def rows(build_model, tokenizer) -> list[dict]:
+    model = build_model("llama")
+    items = [item(n) for n in range(5)]
+    return run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch=2).to_pylist()
+
+
+def test_rows_are_one_an_item_and_condition_and_share_what_is_plain(rows):
+    assert len(rows) == 5 * 3 * 3
+    assert len({(row["item"], row["way"], row["fraction"]) for row in rows}) == len(rows)
+    found = {(row["item"], row["way"], row["fraction"]): row for row in rows}
+    for number in range(5):
+        plain = [found[number, way, 0.0] for way in WAYS]
+        assert all({**row, "way": ""} == {**plain[0], "way": ""} for row in plain)
+        assert plain[0]["realised"] == plain[0]["displacement"] == 0
+        assert found[number, "text", 1.0]["realised"] > 0.5
+        for fraction in (0.3, 1.0):
+            assert len({(found[number, way, fraction]["displacement"]) for way in WAYS}) == 1
+    assert any(found[n, "text", 1.0]["log_probability"] != found[n, "text", 0.0]["log_probability"] for n in range(5))
+
+
+def test_rows_hold_what_a_plain_run_of_each_answer_says(build_model, rows):
+    model = build_model("llama")
+    for row in rows:
+        if row["fraction"] == 0:
+            (log_probabilities, greedy), *others = naively(model, {}, item(row["item"]))
+            assert row["log_probability"] == pytest.approx(log_probabilities.mean(), abs=1e-5)
+            assert row["accuracy"] == greedy
+            assert row["chosen"] == all(log_probabilities.sum() > other.sum() for other, _ in others)
+
+
+def test_a_prompt_without_words_to_swap_is_plain_and_a_task_of_such_is_refused(build_model, tokenizer):
+    model = build_model("llama")
+    layouts = probe_layouts(model)
+    still = Item(item(0).tokens, np.full(14, STAYS), range(0), item(0).answers)
+    rows = run_items(model, layouts, tokenizer, [still, item(1)], conditions(), batch=2).to_pylist()
+    own = [row for row in rows if row["item"] == 0]
+    assert len({row["log_probability"] for row in own}) == 1 and not any(row["realised"] for row in own)
+    with pytest.raises(UserError, match="no prompt of this task has two whole words"):
+        run_items(model, layouts, tokenizer, [still], conditions(), batch=1)
+
+
+# Generation
+
+
+def slowly(model, layouts, one: Item, way: str, displacement, count: int) -> list[int]:
+    """Token by token, the whole text anew each time."""
+    ids = torch.from_numpy(one.tokens).long()[None]
+    for _ in range(count):
+        with torch.inference_mode(), disturbing(model, layouts, way, lambda ids: [displacement.grown(ids.shape[1])]):
+            logits = model(input_ids=ids, use_cache=False).logits
+        ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
+    return ids[0, len(one.tokens) :].tolist()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_generation_is_greedy_under_the_disturbance(build_model, way):
+    model = build_model("llama", eos_token_id=None)
+    layouts, one = probe_layouts(model), item(3)
+    for fraction in (0.0, 1.0):
+        own = within_context(one, displace(one.units("token"), fraction, 3, (0,)))
+        found = generate(model, layouts, one.tokens, way, own, 6)
+        assert found.tolist() == slowly(model, layouts, one, way, own, 6)
+    assert generate(model, layouts, one.tokens, way, None, 6).tolist() == slowly(
+        model, layouts, one, way, within_context(one, displace(one.words, 0, 1, (0,))), 6
+    )
+
+
+def test_questions_are_judged_by_f1_of_what_is_written(build_model, tokenizer):
+    model = build_model("llama", eos_token_id=None)
+    one = Item(item(2).tokens, item(2).words, item(2).context)
+    layouts = probe_layouts(model)
+    written = tokenizer.decode(generate(model, layouts, one.tokens, "text", None, 4))
+    one.references.extend(["nothing of it", f"x{written} king"])
+    table = run_items(model, layouts, tokenizer, [one], conditions(), batch=1, new_tokens=4)
+    assert table.schema.equals(TASKS)
+    for row in table.to_pylist():
+        assert 0 <= row["accuracy"] <= 1 and row["chosen"] is None
+        if row["fraction"] == 0:
+            assert row["prediction"] == written
+
+
+# The harness
+
+
+class FakeHFLM:
+    """What of lm_eval's HFLM is ours to use."""
+
+    max_length = 200
+
+    def __init__(self, pretrained, tokenizer, batch_size) -> None:
+        self.tokenizer = tokenizer
+
+    def ask(self, context: str, continuation: str) -> tuple[float, bool]:
+        before, both = (self.tokenizer(text).input_ids for text in (context, context + continuation))
+        return self._loglikelihood_tokens([((context, continuation), before, both[len(before) :])])[0]
+
+
+@pytest.fixture
+def fake_harness(monkeypatch):
+    """A package lm_eval of one task, whose documents are continuations."""
+
+    def simple_evaluate(model, tasks, limit, **_):
+        documents = [(TEXT[:60].rsplit(" ", 1)[0], " garden"), (TEXT[:40].rsplit(" ", 1)[0], " king")][:limit]
+        samples = []
+        for number, document in enumerate(documents):
+            log_probability, greedy = model.ask(*document)
+            samples.append(
+                {"doc_id": number, "metrics": ["acc", "nats"], "acc": float(greedy), "nats": log_probability}
+            )
+        return {"samples": {tasks[0]: samples}}
+
+    package = types.ModuleType("lm_eval")
+    package.simple_evaluate = simple_evaluate
+    package.models = types.ModuleType("lm_eval.models")
+    package.models.huggingface = types.ModuleType("lm_eval.models.huggingface")
+    package.models.huggingface.HFLM = FakeHFLM
+    package.models.huggingface.stop_sequences_criteria = lambda *_: None
+    package.tasks = types.ModuleType("lm_eval.tasks")
+    package.tasks.TaskManager = lambda include_path: types.SimpleNamespace(all_tasks=["continue"])
+    for module in (package, package.models, package.models.huggingface, package.tasks):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return package
+
+
+def test_a_harness_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    with pytest.raises(UserError, match=r"tasks.harness needs lm-evaluation-harness .* pip install lm_eval") as caught:
+        import_harness()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_harness_scores_continuations_of_disturbed_contexts(build_model, tokenizer, fake_harness):
+    model = build_model("llama", vocab_size=256)
+    layouts = probe_layouts(model)
+    context, continuation = TEXT[:60].rsplit(" ", 1)[0], " garden"
+    one = context_item(tokenizer, tokenizer(context).input_ids, context, tokenizer(continuation).input_ids)
+    for way in WAYS:
+        for fraction in (0.0, 1.0):
+            lm = disturbed_model(model, layouts, tokenizer, conditions(), way, fraction, 2)
+            log_probability, greedy = lm.ask(context, continuation)
+            ((expected, first),) = naively(model, layouts, one, way, lm.displacements[0])
+            assert log_probability == pytest.approx(expected.sum(), abs=1e-4) and greedy == first
+
+
+def test_the_harness_rows_and_its_unknown_names(build_model, tokenizer, fake_harness):
+    model = build_model("llama", vocab_size=256)
+    options = {"limit": 2, "folder": None, "batch": 1}
+    table = run_harness(model, probe_layouts(model), tokenizer, conditions(), "continue", "nats", **options)
+    assert table.schema.equals(TASKS) and len(table) == 2 * 3 * 3
+    found = {(row["item"], row["way"], row["fraction"]): row["accuracy"] for row in table.to_pylist()}
+    assert found[0, "text", 0.0] == found[0, "feature", 0.0] != found[0, "text", 1.0]
+    with pytest.raises(UserError, match="knows no task 'contine'"):
+        run_harness(model, {}, tokenizer, conditions(), "contine", "nats", **options)
+    with pytest.raises(UserError, match="has no metric 'f1'; it has acc, nats"):
+        run_harness(model, probe_layouts(model), tokenizer, conditions(), "continue", "f1", **options)
+
+
+def test_a_context_that_was_cut_or_got_a_first_token_keeps_its_words(tokenizer):
+    text = "the old garden"
+    own = tokenizer(text).input_ids
+    assert context_item(tokenizer, [1, *own], text).words.tolist()[0] == STAYS
+    cut = context_item(tokenizer, own[5:], text)
+    assert cut.words.tolist()[:2] == [STAYS] * 2 and len(set(cut.words.tolist())) == 2
+    with pytest.raises(UserError, match="not tokenised as its text is"):
+        context_item(tokenizer, own[::-1], text)
+
+
+# The table and the figure
+
+
+def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tokenizer):
+    model = build_model("llama", vocab_size=256)
+    items = [item(n) for n in range(6)]
+    files = []
+    for name in ("tiny", "tiny-random"):
+        table = run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch=6)
+        files.append(tmp_path / f"tasks/model={name}/task=cloze/tasks.parquet")
+        parquet.write_parquet(files[-1], table, TASKS, {})
+    rows = by_condition(files, ["tiny", "tiny-random"], ["cloze"], 4, 200, 0)
+    assert [(row["model"], row["way"], row["fraction"]) for row in rows] == [
+        (model, way, fraction) for model in ("tiny", "tiny-random") for way in WAYS for fraction in (0.0, 0.3, 1.0)
+    ]
+    for row in rows:
+        own = [r for r in table.to_pylist() if (r["way"], r["fraction"]) == (row["way"], row["fraction"])]
+        assert row["items"] == 6 and row["chance"] == 0.25
+        for name in ("accuracy", "chosen"):
+            assert row[name] == pytest.approx(np.mean([r[name] for r in own]))
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+    (tmp_path / "tasks.csv").write_text(to_csv(rows))
+    back = read_conditions(tmp_path / "tasks.csv")
+    assert [row["accuracy"] for row in back] == pytest.approx([row["accuracy"] for row in rows], abs=1e-6)
+    figure = plot_tasks(back, "tiny", "tiny-random")
+    upper, lower = figure.axes
+    assert len(upper.containers) == len(lower.containers) == 3 and upper.get_title() == "cloze"
+    assert lower.lines and any(np.allclose(line.get_ydata(), 0.25) for line in lower.lines)

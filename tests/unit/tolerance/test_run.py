@@ -1,0 +1,380 @@
+"""Tolerance: measures against their definition, the plain run kept and shared, and the link to the mechanism."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from triaxis.attention.capture import attending
+from triaxis.attention.layout import measure_rotary, probe_layouts
+from triaxis.attention.replay import attention_modules
+from triaxis.attention.rope import Rotary
+from triaxis.base import parquet
+from triaxis.base.errors import UserError
+from triaxis.logits.features import Features
+from triaxis.logits.logits import logits as rebuilt_logits
+from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
+from triaxis.tolerance.link import link_layer, spread
+from triaxis.tolerance.perturb import WAYS, disturbing
+from triaxis.tolerance.run import States, predict, read_states, run_plain, run_way, states_to_tables
+from triaxis.tolerance.schema import LINKS, TOLERANCE
+from triaxis.tolerance.summary import curves, link, links, summarise
+from unit.families import SIZES
+
+LENGTH, NUMBERS, FRACTIONS = 20, [4, 5, 6], [0.0, 0.3, 1.0]
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def draw(count: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(3, SIZES["vocab_size"], (count, LENGTH), dtype=np.int32)
+
+
+def displacements() -> dict[tuple[int, float], Displacement]:
+    units = np.repeat(np.arange(11), [1, 2, 3, 1, 2, 3, 2, 2, 1, 2, 1])
+    return {(n, p): displace(units, p, 2, [0, n]) for n in NUMBERS for p in FRACTIONS}
+
+
+def plain_file(model, path: Path, batch: int = 2) -> Path:
+    states = [*run_plain(model, draw(), batch)]
+    rows = [table for n, each in zip(NUMBERS, states, strict=True) for table in states_to_tables(n, each)]
+    with parquet.parquet_writer(path, rows[0].schema, {}) as writer:
+        for table in rows:
+            writer.write_table(table)
+    return path
+
+
+def run(model, way: str, path: Path, batch: int = 2, layers=None) -> tuple[pa.Table, pa.Table]:
+    results = run_way(
+        *(model, probe_layouts(model), way, draw(), NUMBERS, read_states(path), displacements()),
+        batch=batch,
+        layers=layers,
+    )
+    rows, cosines = zip(*results, strict=True)
+    return pa.concat_tables(rows), pa.concat_tables(cosines)
+
+
+def disturbed_logits(model, way: str, number: int, fraction: float) -> np.ndarray:
+    """The model's own logits (length, vocabulary) for one sequence, alone."""
+    ids = torch.from_numpy(draw()[NUMBERS.index(number)])[None].long()
+    layouts = probe_layouts(model) if way == "feature" else {}
+    with disturbing(model, layouts, way, lambda ids: [displacements()[number, fraction]]):
+        return model(input_ids=ids, use_cache=False).logits[0].double().numpy()
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    return x - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True)) - x.max(-1, keepdims=True)
+
+
+# The plain run
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("llama", {}),
+        ("gemma2", {"head_dim": 16, "final_logit_softcapping": 3.0}),
+        ("gpt_neox", {}),
+        ("cohere", {"logit_scale": 0.3}),
+        ("granite", {"logits_scaling": 4.0}),
+        ("mixtral", {"num_local_experts": 2}),
+    ],
+)
+def test_the_head_makes_the_models_logits_of_the_states_kept(build_model, tmp_path, family, settings):
+    model, ids = build_model(family, **settings), torch.from_numpy(draw()).long()
+    path = plain_file(model, tmp_path / "plain.parquet", batch=3)
+    last = torch.stack([states.last for states in read_states(path)])
+    assert torch.equal(predict(model, last), model(input_ids=ids, use_cache=False).logits)
+    assert "forward" not in vars(model.base_model)
+
+
+def test_the_states_are_what_each_attention_module_gives(build_model, tmp_path):
+    model, outputs = build_model("llama"), {}
+    handles = [
+        module.register_forward_hook(lambda module, args, output, layer=layer: outputs.update({layer: output[0]}))
+        for layer, module in attention_modules(model).items()
+    ]
+    model(input_ids=torch.from_numpy(draw()).long(), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    states = [*read_states(plain_file(model, tmp_path / "plain.parquet", batch=3))]
+    assert [sorted(each.attention) for each in states] == [[0, 1]] * 3
+    for row, each in enumerate(states):
+        for layer, output in each.attention.items():
+            assert torch.equal(output, outputs[layer][row])
+
+
+def test_a_damaged_file_of_states_is_one_line(build_model, tmp_path):
+    path = plain_file(build_model("llama"), tmp_path / "plain.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"plain\.parquet is not a whole Parquet file"):
+        [*read_states(path)]
+
+
+# The measures
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_are_their_definition(build_model, tmp_path, way):
+    model = build_model("llama")
+    rows = run(model, way, plain_file(model, tmp_path / "plain.parquet"))[0].to_pylist()
+    assert len(rows) == len(NUMBERS) * len(FRACTIONS) * LENGTH
+    plain_logs = {n: log_softmax(disturbed_logits(model, "text", n, 0.0)) for n in NUMBERS}
+    logs = {(n, p): log_softmax(disturbed_logits(model, way, n, p)) for n in NUMBERS for p in FRACTIONS}
+    for row in rows:
+        number, fraction, t = row["sequence"], row["fraction"], row["position"]
+        moved, tokens = displacements()[number, fraction], draw()[NUMBERS.index(number)]
+        place = moved.place if way == "text" else np.arange(LENGTH)
+        text = tokens[moved.order] if way == "text" else tokens
+        assert row["place"] == moved.place[t]
+        assert (row["realised"], row["displacement"]) == (moved.realised, moved.mean_shift)
+        plain, own = plain_logs[number][t], logs[number, fraction][place[t]]
+        assert row["kl"] == pytest.approx((np.exp(plain) * (plain - own)).sum(), abs=2e-5)
+        assert row["agreement"] == (own.argmax() == plain.argmax())
+        if t == LENGTH - 1 or place[t + 1] < place[t]:
+            assert row["loss"] is None
+        else:
+            assert row["loss"] == pytest.approx(-own[tokens[t + 1]], abs=2e-5)
+        if place[t] == LENGTH - 1:
+            assert row["disturbed_loss"] is None
+        else:
+            assert row["disturbed_loss"] == pytest.approx(-own[text[place[t] + 1]], abs=2e-5)
+    undefined = [row for row in rows if row["loss"] is None and row["position"] < LENGTH - 1]
+    assert bool(undefined) == (way == "text")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_moved_is_the_plain_run(build_model, tmp_path, way):
+    model = build_model("llama")
+    rows, cosines = run(model, way, plain_file(model, tmp_path / "plain.parquet"))
+    own = [row for row in rows.to_pylist() if row["fraction"] == 0]
+    assert all(row["agreement"] and row["kl"] == 0 and row["loss"] == row["disturbed_loss"] for row in own)
+    still = [row["cosine"] for row in cosines.to_pylist() if row["fraction"] == 0]
+    assert still == pytest.approx([1] * len(still), abs=1e-12)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_cosines_are_their_definition_and_compare_the_same_token(build_model, tmp_path, way):
+    model = build_model("llama")
+    rows = run(model, way, plain_file(model, tmp_path / "plain.parquet"))[1].to_pylist()
+    assert len(rows) == len(NUMBERS) * len(FRACTIONS) * SIZES["num_hidden_layers"]
+    outputs = {}
+    attention = model.model.layers[1].self_attn
+    handle = attention.register_forward_hook(lambda module, args, output: outputs.update(own=output[0][0].numpy()))
+    for row in [row for row in rows if row["layer"] == 1]:
+        disturbed_logits(model, "text", row["sequence"], 0.0)
+        plain = outputs["own"]
+        disturbed_logits(model, way, row["sequence"], row["fraction"])
+        place = displacements()[row["sequence"], row["fraction"]].place if way == "text" else np.arange(LENGTH)
+        own = outputs["own"][place]
+        cosine = (plain * own).sum(1) / np.linalg.norm(plain, axis=1) / np.linalg.norm(own, axis=1)
+        assert row["cosine"] == pytest.approx(cosine.mean(), abs=1e-5)
+    handle.remove()
+
+
+@pytest.mark.parametrize("way", ["text", "feature"])
+def test_batches_do_not_matter(build_model, tmp_path, way):
+    model = build_model("qwen3", head_dim=16)
+    path = plain_file(model, tmp_path / "plain.parquet")
+    one, three = (run(model, way, path, batch)[0].to_pylist() for batch in (1, 3))
+    order = {(row["sequence"], row["fraction"], row["position"]): row for row in three}
+    assert len(one) == len(order)
+    for row in one:
+        other = order[row["sequence"], row["fraction"], row["position"]]
+        for name in ("loss", "disturbed_loss", "kl"):
+            assert row[name] == (None if other[name] is None else pytest.approx(other[name], abs=1e-5))
+
+
+def test_chosen_layers_must_be_the_models(build_model, tmp_path):
+    model = build_model("llama")
+    path = plain_file(model, tmp_path / "plain.parquet")
+    with pytest.raises(UserError, match=r"tolerance\.layers \[7\] are out of range: the model has layers 0 to 1"):
+        run(model, "feature", path, layers=[1, 7])
+    one = run(model, "feature", path, layers=[1])[1].to_pylist()
+    first = [row["cosine"] for row in one if row["layer"] == 0]
+    assert first == pytest.approx([1] * len(first), abs=1e-9)
+    assert min(row["cosine"] for row in one if row["layer"] == 1) < 0.999
+
+
+def test_half_precision_survives_its_file(build_model, tmp_path):
+    model = build_model("llama").to(torch.bfloat16)
+    path = plain_file(model, tmp_path / "plain.parquet")
+    assert pq.read_schema(path).field("vector").type.value_type == pa.float32()
+    rows = run(model, "position", path)[0].to_pylist()
+    assert all(row["kl"] == 0 for row in rows if row["fraction"] == 0)
+
+
+def test_displacements_survive_their_table():
+    before = displacements()
+    after = from_table(to_table(before), 0)
+    assert after.keys() == before.keys()
+    for key, one in before.items():
+        assert (after[key].order == one.order).all() and after[key].realised == one.realised
+        assert (after[key].offsets() == one.offsets()).all()
+
+
+# The link to the mechanism
+
+
+def features_of(model, rows: int = 0) -> list[tuple[Features, Rotary]]:
+    found = []
+
+    def attend(call):
+        rotary = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
+        found.append((Features(4, call.layer, call.query[rows].numpy(), call.key[rows].numpy()), rotary))
+        return call.plain()
+
+    with attending(model, probe_layouts(model), attend):
+        model(input_ids=torch.from_numpy(draw()).long(), use_cache=False)
+    return found
+
+
+@pytest.mark.parametrize(("family", "settings"), [("llama", {}), ("gpt_neox", {"rotary_pct": 0.25})])
+def test_observed_and_predicted_changes_are_those_of_a_dense_sum(build_model, family, settings):
+    features, rotary = features_of(build_model(family, **settings))[1]
+    moved = displacements()[4, 0.3]
+    rows = link_layer(features, rotary, {0.3: moved, 0.0: displacements()[4, 0.0]}).to_pylist()
+    assert [row["head"] for row in rows] == [0, 1, 2, 3] and {row["fraction"] for row in rows} == {0.3}
+    mean = np.broadcast_to(features.key.mean(1, keepdims=True), features.key.shape)
+    below = np.tril(np.ones((LENGTH, LENGTH), bool), -1)
+    groups = len(features.query) // len(features.key)
+    for row in rows:
+        query = rotary.to_complex(features.query[row["head"]]) * rotary.scale * rotary.amplitude**2
+        sums = np.zeros(5)
+        for offset, share in spread(moved).items():
+            parts = []
+            for key in (mean, features.key):
+                own = rotary.to_complex(key[row["head"] // groups])
+                product = query[:, None] * own[None].conj()
+                distance = np.subtract.outer(np.arange(LENGTH), np.arange(LENGTH))[..., None]
+                turned = np.exp(1j * rotary.frequency * (distance + offset)) - np.exp(1j * rotary.frequency * distance)
+                parts.append((product * turned).real.sum(-1)[below])
+            f, w = parts
+            sums += share * np.array([f.mean(), w.mean(), (f * f).mean(), (w * w).mean(), (f * w).mean()])
+        assert row["predicted"] == pytest.approx(np.sqrt(sums[2]), rel=1e-6)
+        assert row["observed"] == pytest.approx(np.sqrt(sums[3]), rel=1e-6)
+        r = (sums[4] - sums[0] * sums[1]) / np.sqrt((sums[2] - sums[0] ** 2) * (sums[3] - sums[1] ** 2))
+        assert row["correlation"] == pytest.approx(r, abs=1e-6)
+
+
+def test_the_change_by_one_place_is_that_of_rebuilt_logits(build_model):
+    """All keys one place on: an independent route to w(d - 1, q, k) - w(d, q, k)."""
+    features, rotary = features_of(build_model("llama"))[0]
+    from triaxis.mechanism.complex_form import heads_as_waves, turns_at
+    from triaxis.tolerance.link import changes
+
+    shifted = rebuilt_logits(features.query, np.roll(features.key, 1, axis=1), rotary)
+    plain = rebuilt_logits(features.query, features.key, rotary)
+    for head, query, key in heads_as_waves(features, rotary):
+        turn, swing = turns_at(rotary, np.arange(LENGTH)), turns_at(rotary, np.array([-1]))[0] - 1
+        _, w = changes(query, key, turn, np.array([LENGTH - 1]), swing)
+        expected = shifted[head, -1, 1:] - plain[head, -1, :-1]
+        np.testing.assert_allclose(w, expected, atol=1e-4)
+
+
+def test_keys_that_are_all_alike_are_foretold_exactly(build_model):
+    features, rotary = features_of(build_model("llama"))[0]
+    alike = Features(4, 0, features.query, np.broadcast_to(features.key[:, :1], features.key.shape).copy())
+    for row in link_layer(alike, rotary, {0.3: displacements()[4, 0.3]}).to_pylist():
+        assert row["predicted"] == pytest.approx(row["observed"], rel=1e-9)
+        assert row["correlation"] == pytest.approx(1, abs=1e-9)
+    (other, _), *_ = features_of(build_model("llama"))
+    assert (
+        min(row["correlation"] for row in link_layer(other, rotary, {1.0: displacements()[4, 1.0]}).to_pylist()) < 0.99
+    )
+
+
+def test_layers_that_turn_nothing_have_no_link(build_model):
+    found = features_of(build_model("smollm3", no_rope_layers=[1, 0]))
+    assert [len(link_layer(*each, {1.0: displacements()[4, 1.0]})) for each in found] == [4, 0]
+
+
+# The tables
+
+
+@pytest.fixture
+def written(build_model, tmp_path: Path) -> tuple[list[Path], list[Path]]:
+    """Files of tolerance/ and links/ of a tiny model and a control, two ways."""
+    files, link_files = [], []
+    for name, family in (("tiny", "llama"), ("tiny-random", "qwen3")):
+        model = build_model(family, head_dim=16)
+        plain = plain_file(model, tmp_path / f"{name}.parquet")
+        for way in ("text", "position"):
+            files.append(tmp_path / f"tolerance/model={name}/way={way}/shard-0000.parquet")
+            parquet.write_parquet(files[-1], run(model, way, plain)[0], TOLERANCE, {})
+        link_files.append(tmp_path / f"links/model={name}/shard-0000.parquet")
+        own = {fraction: displacements()[4, fraction] for fraction in FRACTIONS}
+        rows = [link_layer(*each, own) for each in features_of(model)]
+        parquet.write_parquet(link_files[-1], rows, LINKS, {})
+    return files, link_files
+
+
+def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
+    files, _ = written
+    rows = summarise(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
+    assert [(row["model"], row["way"], row["fraction"]) for row in rows] == [
+        (model, way, fraction)
+        for model in ("tiny", "tiny-random")
+        for way in ("text", "position")
+        for fraction in FRACTIONS
+    ]
+    read = pq.read_table(files[0]).to_pylist()  # tiny, text
+    plain = {(row["sequence"], row["position"]): row["loss"] for row in read if row["fraction"] == 0}
+    for row in rows[:3]:
+        own = [each for each in read if each["fraction"] == row["fraction"]]
+        defined = [each for each in own if each["loss"] is not None]
+        loss = np.mean([each["loss"] for each in defined])
+        before = np.mean([plain[each["sequence"], each["position"]] for each in defined])
+        assert row["perplexity"] == pytest.approx(np.exp(loss))
+        assert row["ratio"] == pytest.approx(np.exp(loss - before))
+        text = np.mean([each["disturbed_loss"] for each in own if each["disturbed_loss"] is not None])
+        whole = np.mean([value for value in plain.values() if value is not None])
+        assert row["disturbed_ratio"] == pytest.approx(np.exp(text - whole))
+        assert row["sequences"] == 3
+        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert rows[0]["ratio"] == rows[0]["ratio_low"] == rows[0]["ratio_high"] == rows[0]["agreement"] == 1
+    assert rows[2]["realised"] == pytest.approx(10 / 11)
+
+
+def test_the_link_has_a_row_a_model_and_fraction(written):
+    files, link_files = written
+    summary = summarise(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
+    rows = link(link_files, summary, {"tiny": 0.1, "tiny-random": 0.2}, ["tiny", "tiny-random"])
+    assert [(row["model"], row["fraction"]) for row in rows] == [
+        (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.3, 1.0)
+    ]
+    heads = links(link_files, 0.3)["tiny"]
+    assert len(heads["observed"]) == rows[0]["heads"] == 8
+    assert rows[0]["r_heads"] == pytest.approx(np.corrcoef(heads["predicted"], heads["observed"])[0, 1])
+    assert rows[0]["log_ratio_text"] == pytest.approx(np.log(summary[1]["ratio"]))
+    assert [row["interaction"] for row in rows] == [0.1, 0.1, 0.2, 0.2]
+
+
+def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path):
+    from triaxis.base.tables import to_csv
+
+    files, _ = written
+    alone = pq.read_table(files[0])
+    path = tmp_path / "one/model=tiny/way=text/shard-0000.parquet"
+    parquet.write_parquet(path, alone.filter(pa.compute.equal(alone["sequence"], 4)), TOLERANCE, {})
+    rows = summarise([path], ["tiny"], ["text"], 200, 0)
+    assert np.isnan(rows[1]["ratio_low"])
+    (tmp_path / "tolerance.csv").write_text(to_csv(rows))
+    curve = curves(tmp_path / "tolerance.csv")["tiny"]["text"]
+    assert (curve.low == curve.value).all() and (curve.fraction == FRACTIONS).all()
+
+
+def test_states_hold_one_layer_each(build_model):
+    states = next(run_plain(build_model("llama"), draw(1), 1))
+    assert isinstance(states, States)
+    assert [len(table) for table in states_to_tables(9, states)] == [LENGTH] * 3
+    assert [table["layer"][0].as_py() for table in states_to_tables(9, states)] == [0, 1, None]
