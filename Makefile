@@ -23,7 +23,7 @@ run: .venv/.locked ## install what is needed, run the default configuration, pri
 surgery: run ## the causal test: the model on additive logits (minutes; figures and tables of its own)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- surgery
 
-tolerance: run ## disturbed order: the models on swapped words, positions and distances, and tasks (minutes)
+tolerance: run ## perturbed order: the models on swapped words, positions and distances, and tasks (minutes)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- tolerance tasks
 
 length: run ## past the training length: plain attention beside LM-Infinite (minutes; figures and tables of its own)

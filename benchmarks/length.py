@@ -14,8 +14,8 @@ from benchmarks import interleaved
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import probe_layouts
 from triaxis.length.methods import Bands
-from triaxis.length.run import STRETCHES, make_method
-from triaxis.model.loading import Stretch, load_model
+from triaxis.length.run import ROPE_SCALINGS, make_method
+from triaxis.model.loading import RopeScaling, load_model
 from triaxis.model.memory import watch_memory
 
 MODEL, LAYERS, LENGTHS, ROUNDS = "smollm2-135m", 2, (1024, 2048, 4096, 8192), 1
@@ -28,9 +28,9 @@ OPTIONS = {
 METHODS = ("plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic")
 
 
-def model_of(stretch: Stretch | None) -> torch.nn.Module:
+def model_of(rope_scaling: RopeScaling | None) -> torch.nn.Module:
     record = json.loads(Path(f"resources/models/{MODEL}.json").read_text())
-    model = load_model(record["folder"], "float32", torch.device("cpu"), stretch=stretch)
+    model = load_model(record["folder"], "float32", torch.device("cpu"), rope_scaling=rope_scaling)
     model.model.layers = model.model.layers[:LAYERS]
     model.config.num_hidden_layers = LAYERS
     return model
@@ -45,7 +45,7 @@ def runs() -> dict[str, Callable[[torch.Tensor], object]]:
     layouts = probe_layouts(own)
     for name in METHODS:
         method = make_method(name, "length", OPTIONS, TRAINED, max(LENGTHS))
-        model = model_of(method.stretch) if name in STRETCHES else own
+        model = model_of(method.rope_scaling) if name in ROPE_SCALINGS else own
 
         def run(ids: torch.Tensor, method=method, model=model) -> None:  # type: ignore[no-untyped-def]
             mask = Bands() if method.chunked else None

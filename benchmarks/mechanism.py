@@ -7,7 +7,7 @@ every cell; the einsum only evaluates the grid. Both in float64, on the default 
 import numpy as np
 
 from benchmarks import interleaved
-from triaxis.mechanism.additivity import closed_form, make_grid, make_room, probe
+from triaxis.mechanism.additivity import additivity_of, closed_form, make_buffer, make_grid
 
 LENGTH, PAIRS, THETA = 256, 32, 1e5
 
@@ -19,11 +19,11 @@ def measure() -> list[tuple[str, str, str]]:
     turn = np.exp(1j * np.multiply.outer(grid.distances, THETA ** -(np.arange(PAIRS) / PAIRS)))
     form = closed_form(key[grid.keys], key.mean(0), PAIRS, turn)
     queries = query[grid.queries]
-    room = make_room(len(grid.queries), len(grid.distances), len(grid.keys))  # the pipeline makes it once a layer
+    buffer = make_buffer(len(grid.queries), len(grid.distances), len(grid.keys))  # the pipeline makes it once a layer
 
     def plain() -> np.ndarray:
         return np.einsum("qm,dm,km->qdk", queries, turn, form.key.conj()).real
 
     np.testing.assert_allclose(plain(), form.logits(queries), atol=1e-9)
-    einsum, ours = interleaved(plain, lambda: probe(queries, form, room), rounds=9)
-    return [("plain einsum of the grid / our probe, fit and bound included", f"{einsum / ours:.1f}", "-")]
+    einsum, ours = interleaved(plain, lambda: additivity_of(queries, form, buffer), rounds=9)
+    return [("plain einsum of the grid / our additivity_of, fit and bound included", f"{einsum / ours:.1f}", "-")]

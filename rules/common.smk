@@ -7,7 +7,7 @@ wildcard_constraints:
     run="|_short",
     method="[a-z_]+",
     shard="[0-9]+",
-    way="text|position|feature",
+    perturbation="text|position|feature",
 
 
 def control(base):
@@ -158,7 +158,7 @@ def length_options(wildcards):
 
 
 def taken_of(wildcards):
-    """How many sequences of a shard are disturbed; of the last one all that are asked for, which may be too many."""
+    """How many sequences of a shard are perturbed; of the last one all that are asked for, which may be too many."""
     left = config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE
     return left if wildcards.shard == SHARDS[-1] else min(SHARD_SIZE, left)
 
@@ -168,17 +168,17 @@ def displacements_of(wildcards):
     return f"results/displacements/model={base_of(wildcards)}/shard-{wildcards.shard}.parquet"
 
 
-def ways_of(stage):
-    """All files of a stage that has a file a way, for all models."""
-    ways, last = config["tolerance"]["ways"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
-    pattern = f"results/{stage}/model={{model}}/way={{way}}/shard-{{shard}}.parquet"
-    return expand(pattern, model=ROTARY, way=ways, shard=SHARDS[:last])
+def perturbations_of(stage):
+    """All files of a stage that has a file a perturbation, for all models."""
+    perturbations, last = config["tolerance"]["perturbations"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
+    pattern = f"results/{stage}/model={{model}}/perturbation={{perturbation}}/shard-{{shard}}.parquet"
+    return expand(pattern, model=ROTARY, perturbation=perturbations, shard=SHARDS[:last])
 
 
 def conditions_of(wildcards):
-    """How a model's prompts are disturbed; a control, which guesses, by nothing and by the most."""
+    """How a model's prompts are perturbed; a control, which guesses, by nothing and by the most."""
     options = config["tolerance"]
-    conditions = {key: options[key] for key in ("ways", "unit", "window", "seed")}
+    conditions = {key: options[key] for key in ("perturbations", "unit", "window", "seed")}
     fractions = sorted({0.0, *map(float, options["fractions"])})
     return conditions | {
         "fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]],

@@ -253,7 +253,7 @@ rule plot_dummies:
 
 rule plot_surface:
     input:
-        probes="results/probes/model={model}/shard-0000.parquet",
+        additivity="results/additivity/model={model}/shard-0000.parquet",
         features="results/features/model={model}/shard-0000.parquet",
         rope="results/rope/model={model}/shard-0000.parquet",
     output:

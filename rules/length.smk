@@ -3,7 +3,7 @@
 
 LENGTH_STAGES = ["losses", "attention", "passkeys", "components", "outputs"]
 LENGTH_VIEWS = ["sequences", *LENGTH_STAGES, "costs", "distances", "clouds"]
-LENGTH_FIGURES = ["loss", "clouds", "outside", "attention", "components", "passkeys"]
+LENGTH_FIGURES = ["loss", "clouds", "outliers", "attention", "components", "passkeys"]
 
 
 rule length:

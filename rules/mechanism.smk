@@ -1,7 +1,7 @@
 # Why logits separate into position and meaning: what the features alone can tell, without a GPU.
 
 # The stages, as build_database and write_manifest name them.
-MECHANISM = ["probes", "dummies", "patterns", "related"]
+MECHANISM = ["additivity", "dummies", "patterns", "related"]
 
 
 rule measure_mechanism:
@@ -9,7 +9,7 @@ rule measure_mechanism:
         features="results/features/model={model}/shard-{shard}.parquet",
         rope="results/rope/model={model}/shard-{shard}.parquet",
     output:
-        probes="results/probes/model={model}/shard-{shard}.parquet",
+        additivity="results/additivity/model={model}/shard-{shard}.parquet",
         dummies="results/dummies/model={model}/shard-{shard}.parquet",
         patterns="results/patterns/model={model}/shard-{shard}.parquet",
         related="results/related/model={model}/shard-{shard}.parquet",
@@ -65,7 +65,7 @@ rule solve_expressivity:
 
 rule tabulate_mechanism:
     input:
-        probes=shards_of("probes", ROTARY),
+        additivity=shards_of("additivity", ROTARY),
         dummies=shards_of("dummies", ROTARY),
         patterns=shards_of("patterns", ROTARY),
         rope=expand("results/rope/model={model}/shard-0000.parquet", model=ROTARY),

@@ -64,7 +64,7 @@ rule run_surgery:
         random_seed=lambda wildcards: MODELS[wildcards.model],
         surgery=surgery_of,
     message:
-        "Operating: {wildcards.model}"
+        "Running surgery: {wildcards.model}"
     script:
         "../scripts/run_surgery.py"
 

@@ -1,4 +1,4 @@
-# What disturbed order costs downstream: accuracy on tasks, under the disturbances of `tolerance`. A part of that target,
+# What perturbed order costs downstream: accuracy on tasks, under the perturbations of `tolerance`. A part of that target,
 # and one of its own: `snakemake tasks`.
 
 ITEM_TASKS = [name for name in ("cloze", "passkey", "longbench") if config["tasks"][name]]
@@ -95,7 +95,7 @@ rule run_tasks:
         conditions=conditions_of,
         new_tokens=lambda wildcards: config["tasks"][wildcards.task].get("new_tokens", 0),
     message:
-        "Running {wildcards.task}, disturbed: {wildcards.model}"
+        "Running {wildcards.task}, perturbed: {wildcards.model}"
     script:
         "../scripts/run_tasks.py"
 
@@ -125,7 +125,7 @@ rule run_harness:
         limit=HARNESS.get("limit"),
         folder=HARNESS.get("folder"),
     message:
-        "Running {wildcards.harness} of lm-evaluation-harness, disturbed: {wildcards.model}"
+        "Running {wildcards.harness} of lm-evaluation-harness, perturbed: {wildcards.model}"
     script:
         "../scripts/run_harness.py"
 
@@ -191,6 +191,6 @@ rule plot_tasks:
             control(wildcards.base) if config["models"][wildcards.base]["random_control"] else None
         ),
     message:
-        "Plotting accuracy under disturbance: {wildcards.base}"
+        "Plotting accuracy under perturbation: {wildcards.base}"
     script:
         "../scripts/plot_tasks.py"

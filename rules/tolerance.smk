@@ -1,4 +1,4 @@
-# What a model loses when order is disturbed, in three ways that share one displacement. It runs the models again and is
+# What a model loses when order is perturbed, in three perturbations that share one displacement. It runs the models again and is
 # a target of its own: `snakemake tolerance`.
 
 TOLERANCE = config["tolerance"]
@@ -47,7 +47,7 @@ rule run_plain:
         sequences="results/sequences/model={model}/shard-{shard}.parquet",
         record=record_of,
     output:
-        # Kept, so that a way, or a fraction, that is added or lost is run alone; smaller than features/.
+        # Kept, so that a perturbation, or a fraction, that is added or lost is run alone; smaller than features/.
         "results/plain/model={model}/shard-{shard}.parquet",
     log:
         "logs/run_plain/{model}-{shard}.log",
@@ -66,24 +66,24 @@ rule run_plain:
         random_seed=lambda wildcards: MODELS[wildcards.model],
         taken=taken_of,
     message:
-        "Running undisturbed: {wildcards.model}, shard {wildcards.shard}"
+        "Running unperturbed: {wildcards.model}, shard {wildcards.shard}"
     script:
         "../scripts/run_plain.py"
 
 
-rule run_disturbed:
+rule run_perturbed:
     input:
         sequences="results/sequences/model={model}/shard-{shard}.parquet",
         displacements=displacements_of,
         plain="results/plain/model={model}/shard-{shard}.parquet",
         record=record_of,
     output:
-        tolerance="results/tolerance/model={model}/way={way}/shard-{shard}.parquet",
-        cosines="results/cosines/model={model}/way={way}/shard-{shard}.parquet",
+        tolerance="results/tolerance/model={model}/perturbation={perturbation}/shard-{shard}.parquet",
+        cosines="results/cosines/model={model}/perturbation={perturbation}/shard-{shard}.parquet",
     log:
-        "logs/run_disturbed/{model}-{way}-{shard}.log",
+        "logs/run_perturbed/{model}-{perturbation}-{shard}.log",
     benchmark:
-        "logs/run_disturbed/{model}-{way}-{shard}.tsv"
+        "logs/run_perturbed/{model}-{perturbation}-{shard}.tsv"
     conda:
         "../envs/gpu.yaml"
     # Many short passes: jobs side by side are faster than one on many threads.
@@ -93,15 +93,15 @@ rule run_disturbed:
         runtime=growing(120),
     params:
         **RUN,
-        code=code_hash("scripts/run_disturbed.py"),
+        code=code_hash("scripts/run_perturbed.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
         taken=taken_of,
         seed=TOLERANCE["seed"],
-        layers=lambda wildcards: TOLERANCE["layers"] if wildcards.way == "feature" else "all",
+        layers=lambda wildcards: TOLERANCE["layers"] if wildcards.perturbation == "feature" else "all",
     message:
-        "Disturbing the {wildcards.way}: {wildcards.model}, shard {wildcards.shard}"
+        "Perturbing the {wildcards.perturbation}: {wildcards.model}, shard {wildcards.shard}"
     script:
-        "../scripts/run_disturbed.py"
+        "../scripts/run_perturbed.py"
 
 
 rule link_tolerance:
@@ -126,14 +126,14 @@ rule link_tolerance:
         code=code_hash("scripts/link_tolerance.py"),
         seed=TOLERANCE["seed"],
     message:
-        "Foretelling changes of logits: {wildcards.model}, shard {wildcards.shard}"
+        "Predicting changes of logits: {wildcards.model}, shard {wildcards.shard}"
     script:
         "../scripts/link_tolerance.py"
 
 
 rule tabulate_tolerance:
     input:
-        tolerance=ways_of("tolerance"),
+        tolerance=perturbations_of("tolerance"),
         links=expand("results/links/model={model}/shard-{shard}.parquet", model=ROTARY, shard=TOLERANCE_SHARDS),
         mechanism="results/tables/mechanism.csv",
     output:
@@ -141,13 +141,13 @@ rule tabulate_tolerance:
             "results/tables/tolerance.csv",
             caption="../report/tolerance_table.rst",
             category="Tolerance",
-            labels={"result": "loss under disturbed order"},
+            labels={"result": "loss under perturbed order"},
         ),
         link=report(
             "results/tables/tolerance_link.csv",
             caption="../report/link_table.rst",
             category="Tolerance",
-            labels={"result": "what the mechanism foretells"},
+            labels={"result": "what the mechanism predicts"},
         ),
     log:
         "logs/tabulate_tolerance.log",
@@ -162,7 +162,7 @@ rule tabulate_tolerance:
     params:
         code=code_hash("scripts/tabulate_tolerance.py"),
         models=ROTARY,
-        ways=TOLERANCE["ways"],
+        perturbations=TOLERANCE["perturbations"],
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:
@@ -179,7 +179,7 @@ rule plot_tolerance:
             "results/figures/tolerance.svg",
             caption="../report/tolerance.rst",
             category="Tolerance",
-            labels={"result": "perplexity by fraction disturbed"},
+            labels={"result": "perplexity by fraction perturbed"},
         ),
         "results/figures/tolerance.pdf",
         "results/figures/tolerance.png",
@@ -196,14 +196,14 @@ rule plot_tolerance:
     params:
         code=code_hash("scripts/plot_tolerance.py"),
     message:
-        "Plotting perplexity under disturbed order"
+        "Plotting perplexity under perturbed order"
     script:
         "../scripts/plot_tolerance.py"
 
 
 rule plot_cosines:
     input:
-        ways_of("cosines"),
+        perturbations_of("cosines"),
     output:
         report(
             "results/figures/cosines.svg",
@@ -226,7 +226,7 @@ rule plot_cosines:
     params:
         code=code_hash("scripts/plot_cosines.py"),
     message:
-        "Plotting attention outputs under disturbed order"
+        "Plotting attention outputs under perturbed order"
     script:
         "../scripts/plot_cosines.py"
 
@@ -239,7 +239,7 @@ rule plot_link:
             "results/figures/link.svg",
             caption="../report/link.rst",
             category="Tolerance",
-            labels={"result": "foretold and seen change of logits"},
+            labels={"result": "predicted and seen change of logits"},
         ),
         "results/figures/link.pdf",
         "results/figures/link.png",
@@ -258,6 +258,6 @@ rule plot_link:
         # The paper's 10 %, or what comes nearest.
         fraction=min(FRACTIONS[1:], key=lambda fraction: abs(fraction - 0.1)),
     message:
-        "Plotting foretold and seen changes of logits"
+        "Plotting predicted and seen changes of logits"
     script:
         "../scripts/plot_link.py"

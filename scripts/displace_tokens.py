@@ -1,4 +1,5 @@
-"""Choose which words, or tokens, of each sequence change places at every fraction: once, for all ways and models."""
+"""Choose which words, or tokens, of each sequence change places at every fraction: once, for all perturbations and
+models."""
 
 import json
 from pathlib import Path

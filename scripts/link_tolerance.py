@@ -1,4 +1,4 @@
-"""Foretell from f alone how much each head's logits change with the distances, and see how much they do."""
+"""Predict from f alone how much each head's logits change with the distances, and see how much they do."""
 
 from triaxis.attention import rope
 from triaxis.base import parquet, provenance

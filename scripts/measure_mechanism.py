@@ -10,7 +10,7 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.fit import axes
 from triaxis.mechanism import additivity, complex_form, dummy_distance, patterns, related
-from triaxis.mechanism.schema import DUMMIES, PATTERNS, PROBES, RELATED
+from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS, RELATED
 
 with reporting(snakemake.log[0]):
     params, outputs, path = snakemake.params, snakemake.output, snakemake.input.features
@@ -20,7 +20,7 @@ with reporting(snakemake.log[0]):
     design = axes.Design(np.tril(np.ones((length, length), dtype=bool)))
     metadata = provenance.describe(params, parquet.read_metadata(path))
     for measure, output, schema in (
-        (partial(additivity.probe_layer, grid=grid), outputs.probes, PROBES),
+        (partial(additivity.measure_additivity, grid=grid), outputs.additivity, ADDITIVITY),
         (partial(dummy_distance.fit_layer, distances=grid.distances, design=design), outputs.dummies, DUMMIES),
         (patterns.measure_layer, outputs.patterns, PATTERNS),
         (related.relate_layer, outputs.related, RELATED),

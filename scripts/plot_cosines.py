@@ -1,4 +1,4 @@
-"""Figure: how far each layer's attention output turns when order is disturbed."""
+"""Figure: how far each layer's attention output turns when order is perturbed."""
 
 from triaxis.base.errors import reporting
 from triaxis.report import style

@@ -27,7 +27,7 @@ with reporting(snakemake.log[0]):
     figures = {
         "loss": figures.plot_loss(summary.loss_curves(inputs.losses), models, methods, training),
         "clouds": figures.plot_clouds(clouds, methods, training),
-        "outside": figures.plot_outside(summary.outside_curves(inputs.distances), models, methods, training),
+        "outliers": figures.plot_outliers(summary.outlier_curves(inputs.distances), models, methods, training),
         "attention": figures.plot_attention(rows, models, methods, training),
         "components": figures.plot_components(typical, errors, training),
         "passkeys": figures.plot_passkeys(summary.passkey_grids(inputs.passkeys), models, methods),

@@ -1,4 +1,4 @@
-"""Figure: the change of each head's logits as f alone foretells it, against the one that is seen."""
+"""Figure: the change of each head's logits as f alone predicts it, against the one that is seen."""
 
 from triaxis.base.errors import reporting
 from triaxis.report import style

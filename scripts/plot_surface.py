@@ -8,5 +8,5 @@ from triaxis.report import style
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     grid = make_grid(params.length, **params.grid)
-    surface, title = surface.typical_surface(inputs.probes, inputs.features, inputs.rope, grid)
+    surface, title = surface.typical_surface(inputs.additivity, inputs.features, inputs.rope, grid)
     style.save(figures.plot_surface(surface, f"{snakemake.wildcards.model}, {title}"), snakemake.output)

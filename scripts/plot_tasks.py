@@ -1,4 +1,4 @@
-"""Figure: accuracy on the tasks against the fraction of words disturbed."""
+"""Figure: accuracy on the tasks against the fraction of words perturbed."""
 
 from triaxis.base.errors import reporting
 from triaxis.report import style

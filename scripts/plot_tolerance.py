@@ -1,4 +1,4 @@
-"""Figure: perplexity by the fraction of words moved, each way, with intervals."""
+"""Figure: perplexity by the fraction of words moved, each perturbation, with intervals."""
 
 from triaxis.base.errors import reporting
 from triaxis.report import style

@@ -1,4 +1,4 @@
-"""Run a model on one task of lm-evaluation-harness, plain and disturbed."""
+"""Run a model on one task of lm-evaluation-harness, plain and perturbed."""
 
 import json
 from pathlib import Path

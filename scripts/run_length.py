@@ -12,7 +12,7 @@ from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet
 from triaxis.base.errors import reporting
 from triaxis.length import schema
-from triaxis.length.run import Plan, Runner, check_lengths, make_method, run_lengths, run_passkeys
+from triaxis.length.run import LengthPlan, Runner, check_lengths, make_method, run_lengths, run_passkeys
 from triaxis.model.devices import choose_device
 from triaxis.model.loading import load_model, run_metadata, training_length_of
 from triaxis.model.tokenizer import load_tokenizer
@@ -29,7 +29,9 @@ with reporting(snakemake.log[0]) as log:
         own_length = training_length_of(AutoConfig.from_pretrained(folder, local_files_only=True))
     lengths = check_lengths(section, options["lengths"], own_length)
     method = make_method(name, section, options, own_length, lengths[-1])
-    model = load_model(folder, params.dtype, choose_device(params.device), params.random_seed, stretch=method.stretch)
+    model = load_model(
+        folder, params.dtype, choose_device(params.device), params.random_seed, rope_scaling=method.rope_scaling
+    )
     runner = Runner(model, probe_layouts(model), method)
 
     pieces = parquet.read_parquet(snakemake.input.sequences)
@@ -43,7 +45,7 @@ with reporting(snakemake.log[0]) as log:
         "training_length": str(own_length),
         "training_length_is": "the model's own" if options["training_length"] is None else "an override",
     }
-    plan = Plan(lengths, own_length, options["positions"], options["bucket"], options["seed"])
+    plan = LengthPlan(lengths, own_length, options["positions"], options["bucket"], options["seed"])
     found = run_lengths(runner, tokens, plan)
     parquet.write_parquet(snakemake.output.outputs, found.outputs, found.outputs[0].schema, metadata)
 

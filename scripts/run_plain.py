@@ -1,4 +1,4 @@
-"""Run a model on undisturbed text and keep what its disturbed runs are compared with."""
+"""Run a model on unperturbed text and keep what its perturbed runs are compared with."""
 
 from itertools import chain
 

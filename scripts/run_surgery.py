@@ -8,7 +8,7 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import UserError, reporting
 from triaxis.model.loading import open_model
 from triaxis.surgery import additive
-from triaxis.surgery.run import operate_model
+from triaxis.surgery.run import run_surgery
 from triaxis.surgery.schema import SURGERY
 
 with reporting(snakemake.log[0]) as log:
@@ -27,7 +27,7 @@ with reporting(snakemake.log[0]) as log:
         )
     sequences = sequences.slice(0, options["sequences"])
     model = open_model(snakemake.input.record, params, params.random_seed)
-    rows = operate_model(
+    rows = run_surgery(
         model,
         probe_layouts(model),
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),

@@ -1,4 +1,4 @@
-"""Run a model on the prompts of one task, plain and disturbed."""
+"""Run a model on the prompts of one task, plain and perturbed."""
 
 import torch
 

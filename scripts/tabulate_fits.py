@@ -11,7 +11,7 @@ with reporting(snakemake.log[0]):
     rows = [
         row
         for axes in COMBINATIONS
-        for row in summary.summarise(table, axes, params.models, params.samples, params.seed)
+        for row in summary.fits_by_model(table, axes, params.models, params.samples, params.seed)
     ]
     with files.whole(snakemake.output.axes) as part:
         part.write_text(tables.to_csv(rows))

@@ -5,6 +5,6 @@ from triaxis.base.errors import reporting
 from triaxis.length import summary
 
 with reporting(snakemake.log[0]):
-    rows = summary.summarise(snakemake.input, snakemake.params.models, snakemake.params.methods)
+    rows = summary.length_by_method(snakemake.input, snakemake.params.models, snakemake.params.methods)
     with files.whole(snakemake.output.csv) as part:
         part.write_text(tables.to_csv(rows))

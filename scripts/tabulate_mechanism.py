@@ -13,9 +13,11 @@ with reporting(snakemake.log[0]):
         model: additivity.null_r(rope.from_table(parquet.read_parquet(path)), distances)
         for model, path in zip(params.models, inputs.rope, strict=True)
     }
-    rows = summary.summarise(inputs.probes, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed)
+    rows = summary.mechanism_by_model(
+        inputs.additivity, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed
+    )
     with files.whole(snakemake.output.mechanism) as part:
         part.write_text(tables.to_csv(rows))
-    query.write_csv(snakemake.output.additive, summary.R_ADDITIVE, inputs.probes)
+    query.write_csv(snakemake.output.additive, summary.R_ADDITIVE, inputs.additivity)
     query.write_csv(snakemake.output.pairs, summary.PAIRS, inputs.patterns)
     query.write_csv(snakemake.output.dummies, summary.DUMMY_QUARTILES, inputs.dummies)

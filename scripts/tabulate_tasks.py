@@ -1,4 +1,4 @@
-"""The table of the tasks: accuracy of each model in each way, fraction by fraction."""
+"""The table of the tasks: accuracy of each model under each perturbation, fraction by fraction."""
 
 from triaxis.base import files, tables
 from triaxis.base.errors import reporting

@@ -1,4 +1,4 @@
-"""The tables of tolerance: what each way and fraction costs, and how the mechanism foretells it."""
+"""The tables of tolerance: what each perturbation and fraction costs, and how the mechanism predicts it."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,9 @@ from triaxis.tolerance import summary
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
-    rows = summary.summarise(inputs.tolerance, params.models, params.ways, params.samples, params.seed)
+    rows = summary.tolerance_by_fraction(
+        inputs.tolerance, params.models, params.perturbations, params.samples, params.seed
+    )
     with Path(inputs.mechanism).open() as file:
         interaction = {row["model"]: float(row["mean_interaction"] or "nan") for row in csv.DictReader(file)}
     link = summary.link(inputs.links, rows, interaction, params.models)

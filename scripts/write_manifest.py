@@ -6,7 +6,7 @@ from pathlib import Path
 from triaxis.base import files
 from triaxis.base.errors import reporting
 from triaxis.base.provenance import SCRIPTS
-from triaxis.report.manifest import describe_run
+from triaxis.report.manifest import manifest_of_run
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
@@ -14,5 +14,5 @@ with reporting(snakemake.log[0]):
     made = dict(zip(params.models, inputs.made, strict=True))
     # Artefacts are named from the folder that has results/ in it.
     root = Path(snakemake.output[0]).parents[1]
-    content = describe_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts, root)
+    content = manifest_of_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts, root)
     files.write_json(snakemake.output[0], content)

@@ -68,16 +68,16 @@ def without_control(kind: type[Workspace], folder: Path) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Workspace:
+def unperturbed(tmp_path_factory) -> Workspace:
     """The same run, local, to its end."""
-    workspace = without_control(Workspace, tmp_path_factory.mktemp("undisturbed"))
+    workspace = without_control(Workspace, tmp_path_factory.mktemp("unperturbed"))
     run = workspace.run()
     assert run.status == 0, run.output
     return workspace
 
 
 @pytest.fixture(scope="module")
-def story(slurm: Cluster, tmp_path_factory, undisturbed: Workspace) -> dict:
+def story(slurm: Cluster, tmp_path_factory, unperturbed: Workspace) -> dict:
     """One workspace's whole life: its scheduler is killed while jobs run, and resumed in the order that
     docs/cluster.md gives; then one job of every rule is cancelled."""
     workspace = without_control(SlurmWorkspace, tmp_path_factory.mktemp("slurm"))
@@ -108,14 +108,14 @@ def story(slurm: Cluster, tmp_path_factory, undisturbed: Workspace) -> dict:
     }
 
 
-def test_a_killed_scheduler_and_cancelled_jobs_leave_the_digests_of_an_undisturbed_local_run(
-    story, undisturbed, outcomes: Outcomes
+def test_a_killed_scheduler_and_cancelled_jobs_leave_the_digests_of_an_unperturbed_local_run(
+    story, unperturbed, outcomes: Outcomes
 ):
     assert story["orphans"]
     assert story["locked"].status != 0 and "--unlock" in story["locked"].output
     assert story["run"].status == 0, story["run"].output[-3000:]
     assert len(story["sniper"].cancelled) == len(RULES) - 1
-    assert story["workspace"].digests() == undisturbed.digests()
+    assert story["workspace"].digests() == unperturbed.digests()
     outcomes.record(
         "SLURM: Snakemake is killed (SIGKILL) while jobs run",
         "jobs go on as orphans and the folder stays locked; after scancel, --unlock and a rerun, equal digests",

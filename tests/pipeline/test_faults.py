@@ -70,7 +70,7 @@ def mounted(*arguments: str | Path) -> Iterator[None]:
 
 
 def assert_whole(workspace: Workspace, finished: Workspace, *stages: str) -> None:
-    """Every file of these stages has the digest that an undisturbed run gave it, and no part of one is left."""
+    """Every file of these stages has the digest that an unperturbed run gave it, and no part of one is left."""
     for path, sha256 in finished.digests().items():
         if path.split("/")[1] in stages:
             assert sha256_file(workspace.folder / path) == sha256, path

@@ -135,7 +135,7 @@ def killer(finished: Workspace, tmp_path_factory: pytest.TempPathFactory):
         killer.stop_orphans()
 
 
-def test_every_rule_is_killed_and_the_digests_are_those_of_an_undisturbed_run(killer, finished, outcomes):
+def test_every_rule_is_killed_and_the_digests_are_those_of_an_unperturbed_run(killer, finished, outcomes):
     """In another folder: this also shows that two runs give the same bytes."""
     assert set(killer.kills) == set(killer.lengths)
     assert len(killer.kills) >= 20

@@ -20,7 +20,7 @@ def test_every_run_has_a_short_one_that_says_what_it_is(finished):
         ("tiny", method, length) for method in ("plain", "lm_infinite") for length in ("32", "64")
     ]
     assert {row["training_length_is"] for row in rows} == {"an override"}
-    assert all(float(row["loss"]) > 0 and 0 <= float(row["outside"]) <= 1 for row in rows)
+    assert all(float(row["loss"]) > 0 and 0 <= float(row["outlier_share"]) <= 1 for row in rows)
     assert [bool(row["error_beyond"]) for row in rows] == [False, True, False, False]
 
 

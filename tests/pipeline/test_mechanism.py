@@ -12,10 +12,10 @@ def test_every_stage_is_a_view(finished):
                 f"SELECT model, count(*) FROM read_parquet('{finished.folder}/results/{stage}/**/*.parquet', "
                 "hive_partitioning = true) GROUP BY model ORDER BY model"
             ).fetchall()
-            for stage in ("probes", "dummies", "patterns", "related")
+            for stage in ("additivity", "dummies", "patterns", "related")
         }
     matrices = 4 * 2 * 4  # sequences, layers, heads
-    rows = {"probes": 4 * matrices, "dummies": 16 * matrices, "patterns": 2 * 4 * matrices, "related": 2 * matrices}
+    rows = {"additivity": 4 * matrices, "dummies": 16 * matrices, "patterns": 2 * 4 * matrices, "related": 2 * matrices}
     assert counts == {stage: [("tiny", count), ("tiny-random", count)] for stage, count in rows.items()}
 
 

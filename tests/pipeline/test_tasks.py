@@ -46,7 +46,10 @@ def test_every_task_has_its_rows_and_its_line_in_the_table(asked):
             f"SELECT model, task, count(*) FROM read_parquet('{asked.folder}/results/tasks/**/*.parquet', "
             "hive_partitioning = true) GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-    conditions = {"tiny": 3 * 3, "tiny-random": 3 * 2}  # ways, and fractions with 0; a control's are the first and last
+    conditions = {
+        "tiny": 3 * 3,
+        "tiny-random": 3 * 2,
+    }  # perturbations, and fractions with 0; a control's are the first and last
     items = {"cloze": 3, "longbench": 2, "passkey": 1}
     expected = [(model, task, conditions[model] * count) for model in conditions for task, count in items.items()]
     assert counts == expected

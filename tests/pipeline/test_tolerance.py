@@ -1,4 +1,4 @@
-"""Disturbed order in a real run: every file, nothing twice, and what a user is told."""
+"""Perturbed order in a real run: every file, nothing twice, and what a user is told."""
 
 import csv
 import json
@@ -12,73 +12,73 @@ from pipeline import tiny
 from pipeline.conftest import Workspace
 
 # Side by side, not one after the other.
-THREADS = ["--set-threads", "run_plain=1", "run_disturbed=1"]
+THREADS = ["--set-threads", "run_plain=1", "run_perturbed=1"]
 FIGURES = {"tolerance", "cosines", "link"}
 
 
 @pytest.fixture(scope="module")
-def disturbed(tmp_path_factory, finished):
+def perturbed(tmp_path_factory, finished):
     """A copy of the finished workspace in which the target `tolerance` has run to its end."""
-    folder = tmp_path_factory.mktemp("disturbed")
+    folder = tmp_path_factory.mktemp("perturbed")
     shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
     copy = Workspace(folder)
     run = copy.run("tolerance", *THREADS)
     assert run.status == 0, run.output
-    assert run.rules["run_disturbed"] == 2 * 3  # models, ways
+    assert run.rules["run_perturbed"] == 2 * 3  # models, perturbations
     assert run.rules["run_plain"] == 2
     assert run.rules["displace_tokens"] == 1
     return copy
 
 
-def test_every_way_has_its_rows(disturbed):
+def test_every_way_has_its_rows(perturbed):
     with duckdb.connect() as connection:
         rows = connection.sql(
-            f"SELECT model, way, fraction, count(*), count(DISTINCT sequence) FROM "
-            f"read_parquet('{disturbed.folder}/results/tolerance/**/*.parquet', hive_partitioning = true) "
+            f"SELECT model, perturbation, fraction, count(*), count(DISTINCT sequence) FROM "
+            f"read_parquet('{perturbed.folder}/results/tolerance/**/*.parquet', hive_partitioning = true) "
             "GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-    ways = ("feature", "position", "text")
+    perturbations = ("feature", "position", "text")
     assert rows == [
-        (model, way, fraction, 2 * 32, 2)
+        (model, perturbation, fraction, 2 * 32, 2)
         for model in ("tiny", "tiny-random")
-        for way in ways
+        for perturbation in perturbations
         for fraction in (0, 0.1, 1)
     ]
 
 
-def test_the_tables_and_figures_are_there(disturbed):
-    with (disturbed.folder / "results/tables/tolerance.csv").open() as file:
+def test_the_tables_and_figures_are_there(perturbed):
+    with (perturbed.folder / "results/tables/tolerance.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3 * 3
     assert all(float(row["ratio"]) == 1 for row in rows if float(row["fraction"]) == 0)
-    with (disturbed.folder / "results/tables/tolerance_link.csv").open() as file:
+    with (perturbed.folder / "results/tables/tolerance_link.csv").open() as file:
         assert [(row["model"], float(row["fraction"])) for row in csv.DictReader(file)] == [
             (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.1, 1)
         ]
-    figures = {path.name for path in (disturbed.folder / "results/figures").iterdir()}
+    figures = {path.name for path in (perturbed.folder / "results/figures").iterdir()}
     assert {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} <= figures
 
 
-def test_a_second_run_has_nothing_to_do_and_a_lost_way_is_run_alone(disturbed):
-    assert disturbed.dry("tolerance").nothing
-    lost = disturbed.folder / "results/tolerance/model=tiny/way=text/shard-0000.parquet"
+def test_a_second_run_has_nothing_to_do_and_a_lost_way_is_run_alone(perturbed):
+    assert perturbed.dry("tolerance").nothing
+    lost = perturbed.folder / "results/tolerance/model=tiny/perturbation=text/shard-0000.parquet"
     content = lost.read_bytes()
     lost.unlink()
-    (disturbed.folder / "results/tables/tolerance.csv").unlink()
-    rules = disturbed.dry("tolerance").rules
-    assert rules["run_disturbed"] == 1 and "run_plain" not in rules
-    run = disturbed.run("tolerance", *THREADS)
+    (perturbed.folder / "results/tables/tolerance.csv").unlink()
+    rules = perturbed.dry("tolerance").rules
+    assert rules["run_perturbed"] == 1 and "run_plain" not in rules
+    run = perturbed.run("tolerance", *THREADS)
     assert run.status == 0, run.output
     assert lost.read_bytes() == content
 
 
-def test_more_sequences_only_add_shards(disturbed):
-    path = disturbed.folder / "config/tiny.yaml"
+def test_more_sequences_only_add_shards(perturbed):
+    path = perturbed.folder / "config/tiny.yaml"
     before = path.read_text()
-    disturbed.edit("config/tiny.yaml", "  sequences: 2\n  fractions", "  sequences: 4\n  fractions")
-    rules = disturbed.dry("tolerance").rules
+    perturbed.edit("config/tiny.yaml", "  sequences: 2\n  fractions", "  sequences: 4\n  fractions")
+    rules = perturbed.dry("tolerance").rules
     path.write_text(before)
-    assert (rules["displace_tokens"], rules["run_plain"], rules["run_disturbed"]) == (1, 2, 6)
+    assert (rules["displace_tokens"], rules["run_plain"], rules["run_perturbed"]) == (1, 2, 6)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,11 @@ def test_more_sequences_only_add_shards(disturbed):
             "'tolerance.fractions.1': 1.5 is greater than the maximum of 1",
         ),
         ("fractions: [0.1, 1]", "fractions: [0.1, -1]", "'tolerance.fractions.1': -1 is less than the minimum of 0"),
-        ("fractions: [0.1, 1]", "ways: [texts]", "config key 'tolerance.ways.0': 'texts' is not one of"),
+        (
+            "fractions: [0.1, 1]",
+            "perturbations: [texts]",
+            "config key 'tolerance.perturbations.0': 'texts' is not one of",
+        ),
         ("fractions: [0.1, 1]", "windows: 2", "config key 'tolerance.windows' is unknown; did you mean 'window'?"),
         ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "tolerance.sequences is too many"),
         ("fractions: [0.1, 1]", "layers: [5]", "tolerance.layers [5] are out of range: the model has layers 0 to 1"),
@@ -125,7 +129,7 @@ def test_a_text_without_word_boundaries_is_one_line_and_its_tokens_can_be_swappe
 def test_a_table_that_changes_with_the_largest_position_is_one_line(workspace):
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     tiny.make_model(workspace.folder / "tiny-model", rope_parameters=rope)
-    run = workspace.run("results/tolerance/model=tiny/way=position/shard-0000.parquet")
+    run = workspace.run("results/tolerance/model=tiny/perturbation=position/shard-0000.parquet")
     assert run.status != 0
     assert "a position table of type 'dynamic', which changes with the largest position" in run.output
     assert "Traceback" not in run.output

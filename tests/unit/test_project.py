@@ -113,7 +113,7 @@ def documented(stage: str) -> set[str]:
     [
         *("text.documents", "text.tokens", "text.sequences", "attention.rope", "logits.logits"),
         *("fit.sums", "fit.fits", "fit.components"),
-        *("mechanism.probes", "mechanism.dummies", "mechanism.patterns", "mechanism.related"),
+        *("mechanism.additivity", "mechanism.dummies", "mechanism.patterns", "mechanism.related"),
         *("surgery.calibration", "surgery.surgery"),
         *("tolerance.displacements", "tolerance.tolerance", "tolerance.cosines", "tolerance.links"),
         *("tasks.task_items", "tasks.tasks"),

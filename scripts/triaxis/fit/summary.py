@@ -70,7 +70,7 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
     return np.sqrt(1 - residual.sum(axis) / spread)
 
 
-def summarise(table: pa.Table, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+def fits_by_model(table: pa.Table, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
     """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
     rows = []
     frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}

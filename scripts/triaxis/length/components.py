@@ -100,7 +100,7 @@ def align(curve: Array, to: Array, weights: Array, inside: NDArray[np.bool_]) ->
 
 
 def continuation(own: Continued, training_length: int) -> dict[str, Array]:
-    """How well the components within the training length foretell those of the whole; arrays (heads,).
+    """How well the components within the training length predict those of the whole; arrays (heads,).
 
     Curves are aligned within the training length alone (`align`). r_inside: correlation there of the fit within and
     the fit of the whole. r_closed: of the closed form and the fit of the whole, there. error_inside, error_beyond:

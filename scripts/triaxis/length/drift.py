@@ -84,7 +84,7 @@ def measure(reference: Reference, points: Array) -> dict[str, Array]:
     median, q90, q99 = np.quantile(distance, (0.5, 0.9, 0.99), axis=1)
     outside = (distance > reference.threshold[:, None]).mean(1)
     energy = np.array([energy_distance(one, other) for one, other in zip(whitened, reference.fitted, strict=True)])
-    return {"median": median, "q90": q90, "q99": q99, "outside": outside, "energy": energy}
+    return {"median": median, "q90": q90, "q99": q99, "outlier_share": outside, "energy": energy}
 
 
 def energy_distance(one: Array, other: Array) -> float:

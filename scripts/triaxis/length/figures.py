@@ -107,7 +107,7 @@ def plot_clouds(
     return figure
 
 
-def plot_outside(
+def plot_outliers(
     curves: Mapping[Key, tuple[Array, Array, Array, Array]],
     models: Sequence[str],
     methods: Sequence[str],

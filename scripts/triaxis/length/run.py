@@ -25,13 +25,13 @@ from triaxis.length.components import Continued, continue_components, to_table
 from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
 from triaxis.length.schema import COMPONENTS, outputs_schema
 from triaxis.model.head import predict
-from triaxis.model.loading import Stretch
+from triaxis.model.loading import RopeScaling
 from triaxis.model.memory import watch_memory
 from triaxis.text.passkey import passkey_prompt
 
 Tensor = torch.Tensor
 
-STRETCHES = ("yarn", "linear", "dynamic")
+ROPE_SCALINGS = ("yarn", "linear", "dynamic")
 HEAD_CHUNK = 256  # positions whose logits over the vocabulary exist at once
 QUERIES = 32  # watched in one length, over all sequences
 CHECK_LENGTH = 48
@@ -40,17 +40,17 @@ CHECK_LENGTH = 48
 @dataclass(frozen=True)
 class Method:
     """attend(call, watch) -> output and weights or None; chunked: whether it makes do without the model's mask;
-    true_distances: whether each key stays at its own; stretch: how RoPE is scaled when the model is loaded."""
+    true_distances: whether each key stays at its own; rope_scaling: how RoPE is scaled when the model is loaded."""
 
     name: str
     attend: Callable[..., Any]
     chunked: bool = False
     true_distances: bool = True
-    stretch: Stretch | None = None
+    rope_scaling: RopeScaling | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
+class LengthPlan:
     """lengths, ascending, each run on its own; positions: how many of each length's are kept, over all sequences."""
 
     lengths: Sequence[int]
@@ -68,9 +68,9 @@ def make_method(name: str, section: str, options: Mapping[str, Any], training_le
     """
     if name == "plain":
         return Method(name, plain)
-    if name in STRETCHES:
+    if name in ROPE_SCALINGS:
         factor = options["factor"] or max(1.0, longest / training_length)
-        return Method(name, plain, stretch=Stretch(name, factor, training_length))
+        return Method(name, plain, rope_scaling=RopeScaling(name, factor, training_length))
     kind = "lm_infinite" if name == "lm_infinite" else "inf_llm"
     own = dict(options[kind])
     if own["n_local"] is None:
@@ -106,7 +106,7 @@ def check_lengths(section: str, lengths: Sequence[int], training_length: int) ->
     return sorted(lengths)
 
 
-def sample_positions(plan: Plan, sequences: int) -> dict[int, list[NDArray[np.int64]]]:
+def sample_positions(plan: LengthPlan, sequences: int) -> dict[int, list[NDArray[np.int64]]]:
     """length -> for each sequence, the positions whose outputs are kept, ascending: drawn from those that the length
     adds to the one before, the same for every method."""
     drawn, before = {}, 0
@@ -206,7 +206,7 @@ class Runner:
 
 @dataclass
 class Findings:
-    """The rows of a method's files; outputs: a table a (length, layer), of `Plan.positions` positions at most."""
+    """The rows of a method's files; outputs: a table a (length, layer), of `LengthPlan.positions` positions at most."""
 
     losses: list[dict[str, Any]] = field(default_factory=list)
     attention: list[dict[str, Any]] = field(default_factory=list)
@@ -217,7 +217,7 @@ class Findings:
 
 
 @torch.inference_mode()
-def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: Plan) -> Findings:
+def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: LengthPlan) -> Findings:
     """Read the first so many of tokens (sequences, longest) for each length of the plan, one sequence at a time.
 
     Costs are those of all sequences of a length, what is observed included. Passkeys are left to `run_passkeys`.

@@ -60,7 +60,7 @@ DISTANCES = pa.schema(
         ("q90", pa.float64()),
         ("q99", pa.float64()),
         ("threshold", pa.float64()),
-        ("outside", pa.float64()),
+        ("outlier_share", pa.float64()),
         ("energy", pa.float64()),
     ]
 )

@@ -33,7 +33,7 @@ FROM {READ} GROUP BY ALL
 """
 DISTANCES = f"""
 SELECT model, method, length,
-       avg(outside ORDER BY layer, head) AS outside, avg(median ORDER BY layer, head) AS mahalanobis_median,
+       avg(outlier_share ORDER BY layer, head) AS outlier_share, avg(median ORDER BY layer, head) AS mahalanobis_median,
        avg(q90 ORDER BY layer, head) AS mahalanobis_q90, avg(q99 ORDER BY layer, head) AS mahalanobis_q99,
        avg(energy ORDER BY layer, head) AS energy
 FROM {READ} GROUP BY ALL
@@ -48,7 +48,7 @@ COMPONENTS = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head,
 CONTINUED = ("r_inside", "r_closed", "error_inside", "error_beyond")
 COLUMNS = (
     *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_tokens_right"),
-    *("outside", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
+    *("outlier_share", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
     *("keys", "logit_mean", "logit_sd", "entropy", *CONTINUED),
 )
 
@@ -115,7 +115,7 @@ def typical_curve(curves: Curves, training_length: int) -> tuple[str, Continued]
     return name, Continued(own.distance, own.cells, (whole - flat)[None], (fit - flat)[None], (form - flat)[None])
 
 
-def summarise(
+def length_by_method(
     files: Mapping[str, Sequence[str | Path]], models: Sequence[str], methods: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The rows of length.csv: one a (model, method, length), in the order given; files: stage -> its files.
@@ -183,11 +183,12 @@ def _curves(rows: list[dict[str, Any]], x: str, *names: str) -> dict[tuple[str, 
     return {key: tuple(np.array(values, dtype=float).T) for key, values in found.items()}
 
 
-def outside_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
+def outlier_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
     """(model, method) -> lengths, and over heads the mean share outside and its quartiles."""
     rows = query(
-        "SELECT model, method, length, avg(outside ORDER BY layer, head) AS mean, quantile_cont(outside, 0.25) AS low, "
-        f"quantile_cont(outside, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
+        "SELECT model, method, length, avg(outlier_share ORDER BY layer, head) AS mean, "
+        "quantile_cont(outlier_share, 0.25) AS low, "
+        f"quantile_cont(outlier_share, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
         files,
     )
     return _curves(rows, "length", "mean", "low", "high")
@@ -205,8 +206,8 @@ class Clouds:
 def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
     """The head whose share outside, under plain at the longest length, is the median head's."""
     rows = query(
-        f"SELECT layer, head, outside FROM {READ} WHERE method = 'plain' "
-        "QUALIFY length = max(length) OVER () ORDER BY outside, layer, head",
+        f"SELECT layer, head, outlier_share FROM {READ} WHERE method = 'plain' "
+        "QUALIFY length = max(length) OVER () ORDER BY outlier_share, layer, head",
         [distances],
     )
     own = rows[(len(rows) - 1) // 2]

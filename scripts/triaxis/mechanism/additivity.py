@@ -1,7 +1,7 @@
 """The mechanism: why a logit w(d, q, k) is nearly a function f(q, d) of position plus one g(q, k) of meaning.
 
-Everything is written in *waves*: each rotary pair is one complex number that turns, each unrotated dimension a real
-one that does not (frequency 0), so that
+Everything is written in *components*: each rotary pair is one complex number that turns, each unrotated dimension a
+real one that does not (frequency 0), so that
 
     w(d, q, k) = Re sum_m q_m conj(k_m) exp(1j t_m d)
 
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
-from triaxis.mechanism.complex_form import Waves, evenly, heads_as_waves, inner, rows_of, turns_at
-from triaxis.mechanism.schema import PROBES
+from triaxis.mechanism.complex_form import Complex, evenly, heads_as_components, inner, rows_of, turns_at
+from triaxis.mechanism.schema import ADDITIVITY
 
 Array = NDArray[np.float64]
 
@@ -42,46 +42,48 @@ BLOCK_CELLS = 1 << 17
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """One key head on a grid of distances and keys; its methods take queries (queries, waves), scaled.
+    """One key head on a grid of distances and keys; its methods take queries (queries, components), scaled.
 
-    key: (keys, waves). mean_key: (waves,), 0 where nothing turns. turn: (distances, waves), exp(1j t_m d).
+    key: (keys, components). mean_key: (components,), 0 where nothing turns. turn: (distances, components), exp(1j t_m
+    d).
     """
 
-    key: Waves
-    mean_key: Waves
-    turn: Waves
+    key: Complex
+    mean_key: Complex
+    turn: Complex
 
     @cached_property
-    def mean_turn(self) -> Waves:
-        """c_m, (waves,): 1 where nothing turns."""
+    def mean_turn(self) -> Complex:
+        """c_m, (components,): 1 where nothing turns."""
         return self.turn.mean(0)
 
-    def logits(self, query: Waves, out: Array | None = None) -> Array:
+    def logits(self, query: Complex, out: Array | None = None) -> Array:
         """w, (queries, distances, keys): one matrix product, of turned queries and keys."""
         return inner(query[:, None] * self.turn, self.key, out)
 
-    def f(self, query: Waves) -> Array:
+    def f(self, query: Complex) -> Array:
         """f, (queries, distances): what position says to an average key."""
         return inner(query * self.mean_key.conj(), self.turn.conj())
 
-    def g(self, query: Waves) -> Array:
+    def g(self, query: Complex) -> Array:
         """g, (queries, keys): what the key says at an average distance."""
         return inner(query * self.mean_turn, self.key - self.mean_key)
 
-    def residual(self, query: Waves) -> Array:
+    def residual(self, query: Complex) -> Array:
         """w - f - g in closed form, (queries, distances, keys)."""
         return inner(query[:, None] * (self.turn - self.mean_turn), self.key - self.mean_key)
 
-    def bound(self, query: Waves, out: Array | None = None) -> Array:
+    def bound(self, query: Complex, out: Array | None = None) -> Array:
         """What |w - f - g| cannot exceed, (queries, distances, keys)."""
         swing = np.abs(query)[:, None] * np.abs(self.turn - self.mean_turn)
         return np.matmul(swing, np.abs(self.key - self.mean_key).T, out=out)
 
 
-def closed_form(key: Waves, mean_key: Waves, pairs: int, turn: Waves) -> ClosedForm:
-    """The closed form of one key head, of whose waves the first `pairs` turn.
+def closed_form(key: Complex, mean_key: Complex, pairs: int, turn: Complex) -> ClosedForm:
+    """The closed form of one key head, of whose components the first `pairs` turn.
 
-    key: (keys, waves) of the grid; mean_key: (waves,) of all keys that it stands for; turn: (distances, waves).
+    key: (keys, components) of the grid; mean_key: (components,) of all keys that it stands for; turn: (distances,
+    components).
     """
     return ClosedForm(key, np.where(np.arange(len(mean_key)) < pairs, mean_key, 0), turn)
 
@@ -110,7 +112,7 @@ def make_grid(length: int, queries: int, keys: int, distances: int) -> Grid:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Additivity:
     """How additive the logits of a head are, query by query; arrays (queries,), NaN where undefined.
 
     r_additive: correlation of w over (distances, keys) with its two-way additive fit, row mean + column mean - mean.
@@ -128,34 +130,37 @@ class Probe:
     logit_rms: Array
 
 
-def make_room(queries: int, distances: int, keys: int) -> Array:
+def make_buffer(queries: int, distances: int, keys: int) -> Array:
     """Room for the cells of some of the queries, twice: (2, some, distances, keys), BLOCK_CELLS each or one query's."""
     return np.empty((2, min(queries, max(1, BLOCK_CELLS // (distances * keys))), distances, keys))
 
 
-def probe(query: Waves, form: ClosedForm, room: Array | None = None) -> Probe:
-    """Probe one head with its queries (queries, waves), scaled; room: as `make_room` makes it, for head after head.
+def additivity_of(query: Complex, form: ClosedForm, buffer: Array | None = None) -> Additivity:
+    """Additivity one head with its queries (queries, components), scaled; buffer: as `make_buffer` makes it, for head
+    after head.
 
     The residual is w - f - g, w and f + g each evaluated by itself, so the identity and the bound are tested on every
     cell. Raises ArithmeticError if the bound is broken by more than rounding.
     """
-    room = make_room(len(query), len(form.turn), len(form.key)) if room is None else room
-    step = room.shape[1]
-    blocks = [_probe(query[start : start + step], form, room) for start in range(0, len(query), step)]
-    return Probe(*(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(Probe)))
+    buffer = make_buffer(len(query), len(form.turn), len(form.key)) if buffer is None else buffer
+    step = buffer.shape[1]
+    blocks = [_additivity_of(query[start : start + step], form, buffer) for start in range(0, len(query), step)]
+    return Additivity(
+        *(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(Additivity))
+    )
 
 
-def _probe(query: Waves, form: ClosedForm, room: Array) -> Probe:
-    """Probe the queries whose cells `room` holds."""
+def _additivity_of(query: Complex, form: ClosedForm, buffer: Array) -> Additivity:
+    """Additivity the queries whose cells `buffer` holds."""
     f, g = form.f(query), form.g(query)
-    cells = form.logits(query, room[0, : len(query)])
+    cells = form.logits(query, buffer[0, : len(query)])
     square = np.einsum("qdk,qdk->q", cells, cells) / cells[0].size
     cells -= f[:, :, None]
     cells -= g[:, None, :]
     residual_square = np.einsum("qdk,qdk->q", cells, cells) / cells[0].size
     left_d, left_k = cells.mean(2), cells.mean(1)
     residual_max = np.maximum(cells.max((1, 2)), -cells.min((1, 2)))
-    bound = form.bound(query, room[1, : len(query)])
+    bound = form.bound(query, buffer[1, : len(query)])
     slack = ROUNDING * np.linalg.norm(query, axis=-1).max() * np.linalg.norm(form.key, axis=-1).max()
     if (np.abs(cells, out=cells) > np.add(bound, slack, out=bound)).any():
         raise ArithmeticError(f"the bound on |w - f - g| is broken by {(cells - bound).max():.1e}")
@@ -169,7 +174,7 @@ def _probe(query: Waves, form: ClosedForm, room: Array) -> Probe:
     share = np.maximum(interaction, 0) / spread
     predicted = f.var(1) + g.var(1)
     predicted = np.where(predicted > 1e-24 * square, predicted, np.nan)
-    return Probe(
+    return Additivity(
         np.sqrt(1 - share),
         share,
         (_covariance(row, f) + _covariance(column, g)) / np.sqrt(spread * predicted),
@@ -200,19 +205,19 @@ def null_r(rotaries: dict[int, Rotary], distances: NDArray[np.integer]) -> float
     return float(np.mean(values)) if values else float("nan")
 
 
-def probe_layer(features: Features, rotary: Rotary, grid: Grid) -> pa.Table:
-    """The rows of probes/ for one (sequence, layer).
+def measure_additivity(features: Features, rotary: Rotary, grid: Grid) -> pa.Table:
+    """The rows of additivity/ for one (sequence, layer).
 
     kbar is the mean over all keys of the sequence, the first included; c the mean over the grid's distances. A layer
     without rotary dimensions (NoPE) does not see distance: its rows have only logit_rms.
     """
     parts = []
-    turn, room = turns_at(rotary, grid.distances), make_room(len(grid.queries), len(grid.distances), len(grid.keys))
-    for head, query, key in heads_as_waves(features, rotary):
+    turn, buffer = turns_at(rotary, grid.distances), make_buffer(len(grid.queries), len(grid.distances), len(grid.keys))
+    for head, query, key in heads_as_components(features, rotary):
         form = closed_form(key[grid.keys], key.mean(0), len(rotary.frequency), turn)
-        values = probe(query[grid.queries], form, room)
-        columns = {field.name: getattr(values, field.name) for field in fields(Probe)}
+        values = additivity_of(query[grid.queries], form, buffer)
+        columns = {field.name: getattr(values, field.name) for field in fields(Additivity)}
         if not len(rotary.frequency):
             columns |= {name: np.full(len(grid.queries), np.nan) for name in columns if name != "logit_rms"}
         parts.append({"head": np.full(len(grid.queries), head), "query": grid.queries, **columns})
-    return rows_of(features, parts, PROBES)
+    return rows_of(features, parts, ADDITIVITY)

@@ -15,27 +15,27 @@ from triaxis.logits.features import Features, read_features
 
 Array = NDArray[np.float64]
 
-Waves = NDArray[np.complex128]
+Complex = NDArray[np.complex128]
 
 
-def to_waves(vectors: NDArray[np.floating], rotary: Rotary) -> Waves:
+def to_components(vectors: NDArray[np.floating], rotary: Rotary) -> Complex:
     """Vectors (..., head_dim) before rotation -> (..., pairs + unrotated), RoPE's amplitude included."""
     return np.concatenate([rotary.amplitude * rotary.to_complex(vectors), vectors[..., rotary.unrotated]], axis=-1)
 
 
-def wave_frequency(rotary: Rotary) -> Array:
+def component_frequency(rotary: Rotary) -> Array:
     """(pairs + unrotated,): radians a token, 0 for the dimensions that position does not touch."""
     return np.concatenate([rotary.frequency, np.zeros(len(rotary.unrotated))])
 
 
-def turns_at(rotary: Rotary, distances: NDArray[np.integer]) -> Waves:
+def turns_at(rotary: Rotary, distances: NDArray[np.integer]) -> Complex:
     """exp(1j t_m d): (distances, pairs + unrotated)."""
-    return np.exp(1j * np.multiply.outer(distances, wave_frequency(rotary)))
+    return np.exp(1j * np.multiply.outer(distances, component_frequency(rotary)))
 
 
-def inner(left: Waves, right: Waves, out: Array | None = None) -> Array:
-    """Re sum_m left_m conj(right_m), (..., waves) and (n, waves) -> (..., n), as one real matrix product."""
-    a, b = (np.ascontiguousarray(waves).view(np.float64) for waves in (left, right))
+def inner(left: Complex, right: Complex, out: Array | None = None) -> Array:
+    """Re sum_m left_m conj(right_m), (..., components) and (n, components) -> (..., n), as one real matrix product."""
+    a, b = (np.ascontiguousarray(components).view(np.float64) for components in (left, right))
     return np.matmul(a, b.T, out=out)
 
 
@@ -44,13 +44,14 @@ def evenly(length: int, count: int) -> NDArray[np.int64]:
     return np.arange(count) * (length - 1) // (count - 1)
 
 
-def heads_as_waves(features: Features, rotary: Rotary) -> Iterator[tuple[int, Waves, Waves]]:
-    """Each query head of a layer: its number, its queries (length, waves), scaled, and its keys (length, waves)."""
+def heads_as_components(features: Features, rotary: Rotary) -> Iterator[tuple[int, Complex, Complex]]:
+    """Each query head of a layer: its number, its queries (length, components), scaled, and its keys (length,
+    components)."""
     group = len(features.query) // len(features.key)
     for key_head, key in enumerate(features.key):
-        key_waves = to_waves(key, rotary)
+        key_spectrum = to_components(key, rotary)
         for head in range(key_head * group, (key_head + 1) * group):
-            yield head, rotary.scale * to_waves(features.query[head], rotary), key_waves
+            yield head, rotary.scale * to_components(features.query[head], rotary), key_spectrum
 
 
 def rows_of(features: Features, parts: list[dict[str, NDArray]], schema: pa.Schema) -> pa.Table:

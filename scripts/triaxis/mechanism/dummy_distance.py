@@ -1,9 +1,9 @@
 """The paper's check in matrix form: what a logit matrix becomes when every distance is the same dummy distance.
 
 W_d[i, j] = w(d, q_i, k_j) over the causal cells. With the distance constant, the distance axis is one constant, and
-the fit is b_i + c_j. Its sums over queries and keys are, wave by wave, products of a vector with a running sum of
-the other side's, turned by exp(1j t_m d): so the fit's key component is itself Re sum_m Y_jm exp(1j t_m d), and one
-fit a wave serves all distances. Han & Ji 2025, section 4; docs/method.md, "The dummy-distance matrix".
+the fit is b_i + c_j. Its sums over queries and keys are, component by component, products of a vector with a running
+sum of the other side's, turned by exp(1j t_m d): so the fit's key component is itself Re sum_m Y_jm exp(1j t_m d), and
+one fit a component serves all distances. Han & Ji 2025, section 4; docs/method.md, "The dummy-distance matrix".
 """
 
 import numpy as np
@@ -14,33 +14,34 @@ from triaxis.attention.rope import Rotary
 from triaxis.base.stats import weighted_correlation
 from triaxis.fit.axes import Design, fix_gauge
 from triaxis.logits.features import Features
-from triaxis.mechanism.complex_form import Waves, heads_as_waves, rows_of, turns_at
+from triaxis.mechanism.complex_form import Complex, heads_as_components, rows_of, turns_at
 from triaxis.mechanism.schema import DUMMIES
 
 Array = NDArray[np.float64]
 
 
-def query_sums(query: Waves, key: Waves) -> Waves:
-    """sum over j <= i of q_i conj(k_j): (length, waves) each -> (length, waves)."""
+def query_sums(query: Complex, key: Complex) -> Complex:
+    """sum over j <= i of q_i conj(k_j): (length, components) each -> (length, components)."""
     return query * np.cumsum(key, axis=0).conj()
 
 
-def key_sums(query: Waves, key: Waves) -> Waves:
-    """sum over i >= j of q_i conj(k_j): (length, waves) each -> (length, waves)."""
+def key_sums(query: Complex, key: Complex) -> Complex:
+    """sum over i >= j of q_i conj(k_j): (length, components) each -> (length, components)."""
     return np.cumsum(query[::-1], axis=0)[::-1] * key.conj()
 
 
-def distance_sums(query: Waves, key: Waves) -> Waves:
-    """sum over j of q_{j+d} conj(k_j): (length, waves) each -> (length, waves), by the correlation theorem."""
+def distance_sums(query: Complex, key: Complex) -> Complex:
+    """sum over j of q_{j+d} conj(k_j): (length, components) each -> (length, components), by the correlation
+    theorem."""
     size = 2 * len(query)
     spectrum = np.fft.fft(query, size, axis=0) * np.fft.fft(key, size, axis=0).conj()
     return np.fft.ifft(spectrum, axis=0)[: len(query)]
 
 
-def true_totals(query: Waves, key: Waves, turn: Waves) -> Array:
+def true_totals(query: Complex, key: Complex, turn: Complex) -> Array:
     """Sums of the true logit matrix over the cells of each distance, query and key: (3, length), as axes.Sums.
 
-    query, key: (length, waves), the query scaled; turn: (length, waves), those of distances 0 to length - 1.
+    query, key: (length, components), the query scaled; turn: (length, components), those of distances 0 to length - 1.
     """
     by_distance = (turn * distance_sums(query, key)).real.sum(1)
     turned_query, turned_key = query * turn, key * turn
@@ -48,8 +49,8 @@ def true_totals(query: Waves, key: Waves, turn: Waves) -> Array:
     return np.stack([by_distance, by_query.real.sum(1), by_key.real.sum(1)])
 
 
-def key_waves(query: Waves, key: Waves, design: Design) -> Waves:
-    """Y (waves, length): the key component of W_d is Re sum_m Y_mj exp(1j t_m d), in the gauge of `fix_gauge`.
+def key_spectrum(query: Complex, key: Complex, design: Design) -> Complex:
+    """Y (components, length): the key component of W_d is Re sum_m Y_mj exp(1j t_m d), in the gauge of `fix_gauge`.
 
     In W_d the trend of the key component is identified, in the true matrix it is not: the gauge takes it from both.
     """
@@ -68,7 +69,7 @@ def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], 
     true matrix. mean: of W_d over its cells. component: a_d of the true fit, in the stated gauge, which holds the
     matrix's mean. A layer without rotary dimensions gets one row a head, with no distance and only the mean.
     """
-    heads = list(heads_as_waves(features, rotary))
+    heads = list(heads_as_components(features, rotary))
     turn = turns_at(rotary, np.arange(design.length))
     totals = np.stack([true_totals(query, key, turn) for _, query, key in heads])
     true = fix_gauge(design.solve("distance+query+key", totals), design.counts)
@@ -79,7 +80,7 @@ def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], 
     chosen = turn[distances]
     parts: list[dict[str, NDArray]] = []
     for (head, query, key), own in zip(heads, true, strict=True):
-        components = (chosen @ key_waves(query, key, design)).real
+        components = (chosen @ key_spectrum(query, key, design)).real
         parts.append(
             {
                 "head": np.full(len(distances), head),

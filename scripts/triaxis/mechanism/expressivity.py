@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
-from triaxis.mechanism.complex_form import Waves, inner
+from triaxis.mechanism.complex_form import Complex, inner
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ COUNT = 64
 SEED = 0
 
 
-def reach_table(table: Array) -> tuple[Array, Waves, Waves]:
+def reach_table(table: Array) -> tuple[Array, Complex, Complex]:
     """Frequencies, a query and keys with w(d, query, keys[n]) = table[n, d] exactly, for any table (keys, distances).
 
     Returns frequency (pairs,), query (pairs,) and keys (keys, pairs), pairs = distances // 2 + 1: no more are needed,
@@ -33,7 +33,7 @@ def reach_table(table: Array) -> tuple[Array, Waves, Waves]:
     return frequency, twice.astype(np.complex128), spectrum.conj()
 
 
-def table_of(frequency: Array, query: Waves, keys: Waves, distances: int) -> Array:
+def table_of(frequency: Array, query: Complex, keys: Complex, distances: int) -> Array:
     """w(d, query, keys[n]) for d = 0 to distances - 1: (keys, distances); query (pairs,), keys (keys, pairs)."""
     turn = np.exp(1j * np.multiply.outer(np.arange(distances), frequency))
     return inner(query * turn, keys).T
@@ -46,7 +46,8 @@ def reach_error(table: Array) -> float:
 
 
 def basis(rotary: Rotary, distances: int) -> Array:
-    """(distances, functions): what a layer can make of distance: two waves a pair, a constant if a dim is unrotated."""
+    """(distances, functions): what a layer can make of distance: two components a pair, a constant if a dim is
+    unrotated."""
     angle = np.multiply.outer(np.arange(distances), rotary.frequency)
     constant = np.ones((distances, min(len(rotary.unrotated), 1)))
     return np.concatenate([np.cos(angle), np.sin(angle), constant], axis=1)

@@ -1,14 +1,14 @@
 """The pattern in queries and keys, frequency pair by frequency pair, and what each pair gives to f, g and their rest.
 
-f, g and w - f - g are sums over waves of Re x_m, with x_m = q_m conj(kbar_m) (e_m - c_m), q_m c_m conj(k_m - kbar_m)
-and q_m conj(k_m - kbar_m) (e_m - c_m), e_m = exp(1j t_m d). Queries, keys and distances vary apart from one another,
-so the covariance of two waves,
+f, g and w - f - g are sums over components of Re x_m, with x_m = q_m conj(kbar_m) (e_m - c_m), q_m c_m conj(k_m -
+kbar_m) and q_m conj(k_m - kbar_m) (e_m - c_m), e_m = exp(1j t_m d). Queries, keys and distances vary apart from one
+another, so the covariance of two components,
 
     E[Re x_m Re x_n] = 1/2 Re( E[x_m conj(x_n)] + E[x_m x_n] ),
 
-is a product of second moments of queries, keys and turns: (waves, waves) matrices, whatever the length. A wave's
-contribution to a variance is its covariance with the whole sum; contributions add up to the variance, and may be
-negative. Design section 4, "Pattern"; norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205);
+is a product of second moments of queries, keys and turns: (components, components) matrices, whatever the length. A
+component's contribution to a variance is its covariance with the whole sum; contributions add up to the variance, and
+may be negative. Design section 4, "Pattern"; norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205);
 docs/method.md, "The variance of f, g and the interaction".
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.logits.features import Features
-from triaxis.mechanism.complex_form import Waves, heads_as_waves, rows_of, turns_at
+from triaxis.mechanism.complex_form import Complex, heads_as_components, rows_of, turns_at
 from triaxis.mechanism.schema import PATTERNS
 
 Array = NDArray[np.float64]
@@ -28,10 +28,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Second moments of n waves, (waves, waves): E[x_m conj(x_n)] in `hermitian`, E[x_m x_n] in `plain`."""
+    """Second moments of n components, (components, components): E[x_m conj(x_n)] in `hermitian`, E[x_m x_n] in
+    `plain`."""
 
-    hermitian: Waves
-    plain: Waves
+    hermitian: Complex
+    plain: Complex
 
     def __mul__(self, other: "Moments") -> "Moments":
         """The moments of x_m y_m with x and y independent."""
@@ -41,21 +42,21 @@ class Moments:
         return Moments(self.hermitian.conj(), self.plain.conj())
 
     def contributions(self) -> Array:
-        """(waves,): the covariance of each Re x_m with their sum, for x of mean 0."""
+        """(components,): the covariance of each Re x_m with their sum, for x of mean 0."""
         return (self.hermitian + self.plain).real.sum(1) / 2
 
 
-def moments(values: Waves) -> Moments:
-    """values: (n, waves)."""
+def moments(values: Complex) -> Moments:
+    """values: (n, components)."""
     return Moments(values.T @ values.conj() / len(values), values.T @ values / len(values))
 
 
-def variances(query: Waves, key: Waves, turn: Waves) -> tuple[Array, Array, Array]:
-    """What each wave gives to the variance of f over distances, of g over keys and of w - f - g over both.
+def variances(query: Complex, key: Complex, turn: Complex) -> tuple[Array, Array, Array]:
+    """What each component gives to the variance of f over distances, of g over keys and of w - f - g over both.
 
-    query, key: (length, waves), the query scaled; turn: (distances, waves). Averaged over the queries; in squared
-    logits; (waves,) each. kbar and c are the means over exactly these keys and distances, so the three variances
-    add up to that of w.
+    query, key: (length, components), the query scaled; turn: (distances, components). Averaged over the queries; in
+    squared logits; (components,) each. kbar and c are the means over exactly these keys and distances, so the three
+    variances add up to that of w.
     """
     mean_key, mean_turn = key.mean(0), turn.mean(0)
     queries = moments(query)
@@ -67,15 +68,16 @@ def variances(query: Waves, key: Waves, turn: Waves) -> tuple[Array, Array, Arra
     )
 
 
-def concentration(values: Waves) -> Array:
-    """Mean resultant length of the phases of (n, waves): 1 if all are equal, near 0 if uniform. Mardia & Jupp 2000."""
+def concentration(values: Complex) -> Array:
+    """Mean resultant length of the phases of (n, components): 1 if all are equal, near 0 if uniform. Mardia & Jupp
+    2000."""
     size = np.abs(values)
     phases = np.divide(values, size, out=np.zeros_like(values), where=size > 0)
     return np.abs(phases.mean(0))
 
 
-def constancy(values: Waves) -> Array:
-    """|mean|^2 / mean |.|^2 of (n, waves): the share of the energy that the mean holds; NaN where all are 0."""
+def constancy(values: Complex) -> Array:
+    """|mean|^2 / mean |.|^2 of (n, components): the share of the energy that the mean holds; NaN where all are 0."""
     energy = (np.abs(values) ** 2).mean(0)
     return np.divide(np.abs(values.mean(0)) ** 2, energy, out=np.full(energy.shape, np.nan), where=energy > 0)
 
@@ -85,11 +87,11 @@ def turns_over(rotary: Rotary, length: int) -> Array:
     return np.abs(rotary.frequency) * (length - 1) / (2 * np.pi)
 
 
-def measure_head(query: Waves, key: Waves, rotary: Rotary, turn: Waves) -> dict[str, Array]:
+def measure_head(query: Complex, key: Complex, rotary: Rotary, turn: Complex) -> dict[str, Array]:
     """The pattern columns of one head, a value a pair and, if the layer has unrotated dimensions, one for them all.
 
-    query, key: (positions, waves), the query scaled; turn: (distances, waves). Only the variances have a value for
-    the unrotated dimensions: norm_share is a share among the pairs.
+    query, key: (positions, components), the query scaled; turn: (distances, components). Only the variances have a
+    value for the unrotated dimensions: norm_share is a share among the pairs.
     """
     pairs = len(rotary.frequency)
     norm = np.abs(query[:, :pairs]).mean(0) * np.abs(key[:, :pairs]).mean(0)
@@ -101,11 +103,11 @@ def measure_head(query: Waves, key: Waves, rotary: Rotary, turn: Waves) -> dict[
         "query_concentration": concentration(query[:, :pairs]),
     }
     names = ("f_variance", "g_variance", "interaction_variance")
-    by_wave = dict(zip(names, variances(query, key, turn), strict=True))
+    by_component = dict(zip(names, variances(query, key, turn), strict=True))
     if not len(rotary.unrotated):
-        return by_pair | by_wave
+        return by_pair | by_component
     return {name: np.append(values, np.nan) for name, values in by_pair.items()} | {
-        name: np.append(values[:pairs], values[pairs:].sum()) for name, values in by_wave.items()
+        name: np.append(values[:pairs], values[pairs:].sum()) for name, values in by_component.items()
     }
 
 
@@ -125,7 +127,7 @@ def measure_layer(features: Features, rotary: Rotary) -> pa.Table:
     }
     rows = len(constant["pair"])
     parts: list[dict[str, NDArray]] = []
-    for head, query, key in heads_as_waves(features, rotary):
+    for head, query, key in heads_as_components(features, rotary):
         for start in (0, 1):
             columns = measure_head(query[start:], key[start:], rotary, turn)
             first = {"head": np.full(rows, head), "first_token": np.full(rows, start == 0)}

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from triaxis.base.parquet import MATRIX
 
-PROBES = pa.schema(
+ADDITIVITY = pa.schema(
     [
         *MATRIX,
         ("query", pa.int32()),

@@ -70,7 +70,7 @@ def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
     return curves
 
 
-# Over sequences and queries (probes/); nothing in NoPE layers.
+# Over sequences and queries (additivity/); nothing in NoPE layers.
 R_ADDITIVE = """
 SELECT model, layer, head, avg(r_additive ORDER BY sequence, query) AS r_additive
 FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
@@ -110,7 +110,7 @@ FROM heads GROUP BY model, distance ORDER BY model, distance
 SLOW = 3 / 8
 
 # Layers without rotary dimensions have nulls, which avg leaves out.
-PROBES_BY_SEQUENCE = """
+ADDITIVITY_BY_SEQUENCE = """
 SELECT model, sequence, count(DISTINCT layer) AS layers,
        count(DISTINCT layer) - count(DISTINCT layer) FILTER (bound_mean IS NOT NULL) AS nope_layers,
        count(DISTINCT head) AS heads,
@@ -197,8 +197,8 @@ def _mean_and_interval(name: str, values: np.ndarray, samples: int, seed: int) -
     return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
-def summarise(
-    probes: Files,
+def mechanism_by_model(
+    additivity: Files,
     dummies: Files,
     patterns: Files,
     null_r: dict[str, float],
@@ -212,12 +212,12 @@ def summarise(
     keys and distances; rest_: without the first token. slow_norm_share: of the slowest three eighths of the pairs.
     key_correlation, mean_correlation: how the dummy-distance matrices keep the key component and follow a_d.
     """
-    probe = by_sequence(PROBES_BY_SEQUENCE, probes)
+    queries = by_sequence(ADDITIVITY_BY_SEQUENCE, additivity)
     pattern = by_sequence(PATTERNS_BY_SEQUENCE, patterns, slow=SLOW)
     dummy = by_sequence(DUMMIES_BY_SEQUENCE, dummies)
     rows = []
     for model in null_r:
-        own, norms, matrix = (_columns(table, model) for table in (probe, pattern, dummy))
+        own, norms, matrix = (_columns(table, model) for table in (queries, pattern, dummy))
         row: dict[str, str | int | float] = {
             "model": model,
             "weights": "random" if model.endswith("-random") else "trained",

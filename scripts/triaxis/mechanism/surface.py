@@ -10,7 +10,7 @@ from triaxis.base import parquet
 from triaxis.base.query import columns
 from triaxis.logits.features import read_features
 from triaxis.mechanism.additivity import Grid, closed_form
-from triaxis.mechanism.complex_form import heads_as_waves, turns_at
+from triaxis.mechanism.complex_form import heads_as_components, turns_at
 
 Array = NDArray[np.floating]
 
@@ -25,7 +25,7 @@ class Surface:
     additive: Array
 
 
-def typical_surface(probes: str, features: str, rope: str, grid: Grid) -> tuple[Surface, str]:
+def typical_surface(additivity: str, features: str, rope: str, grid: Grid) -> tuple[Surface, str]:
     """The logits of the last query of the first sequence, for the head whose r_additive there is the median.
 
     Returns the surface, its keys sorted by g, and a title that names the head.
@@ -33,13 +33,13 @@ def typical_surface(probes: str, features: str, rope: str, grid: Grid) -> tuple[
     rows = columns(
         "SELECT sequence, layer, head, query, r_additive FROM read_parquet($file) WHERE r_additive IS NOT NULL "
         "QUALIFY sequence = min(sequence) OVER () AND query = max(query) OVER () ORDER BY r_additive, layer, head",
-        file=probes,
+        file=additivity,
     )
     place = (len(rows["layer"]) - 1) // 2
     sequence, layer, head, query = (int(rows[name][place]) for name in ("sequence", "layer", "head", "query"))
     rotary = from_table(parquet.read_parquet(rope))[layer]
     own = next(part for part in read_features(features, [layer]) if part.sequence == sequence)
-    queries, keys = next((q, k) for number, q, k in heads_as_waves(own, rotary) if number == head)
+    queries, keys = next((q, k) for number, q, k in heads_as_components(own, rotary) if number == head)
     form = closed_form(keys[grid.keys], keys.mean(0), len(rotary.frequency), turns_at(rotary, grid.distances))
     one = queries[[query]]
     g = form.g(one)[0]

@@ -33,7 +33,7 @@ def describe_device(device: torch.device | None) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def spread(model: PreTrainedModel) -> PreTrainedModel:
+def spread_layers(model: PreTrainedModel) -> PreTrainedModel:
     """Move a model's layers to the devices that have room for them, no layer to two."""
     whole_layers = sorted(model._no_split_modules or [])
     model.tie_weights()

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from triaxis.base import provenance
 from triaxis.base.errors import UserError
-from triaxis.model.devices import choose_device, describe_device, spread
+from triaxis.model.devices import choose_device, describe_device, spread_layers
 from triaxis.model.memory import require_memory
 from triaxis.text import sources
 
@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RopeScaling:
     """A scaling of RoPE that transformers knows, 'yarn', 'linear' or 'dynamic', of a model trained on
     `training_length` tokens, by `factor`."""
 
@@ -34,7 +34,7 @@ class Stretch:
         text = config.get_text_config()
         parameters = getattr(text, "rope_parameters", None)
         if not parameters:
-            raise UserError(f"a model of type '{text.model_type}' has no RoPE that '{self.kind}' could stretch")
+            raise UserError(f"a model of type '{text.model_type}' has no RoPE that '{self.kind}' could scale")
         nested = [part for name, part in parameters.items() if isinstance(part, dict) and name != "sliding_attention"]
         for own in nested or [parameters]:
             if own.get("rope_type", "default") != "default":
@@ -71,10 +71,10 @@ def load_model(
     random_seed: int | None = None,
     *,
     attention: str | None = None,
-    stretch: Stretch | None = None,
+    rope_scaling: RopeScaling | None = None,
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode; with `random_seed`, the same architecture with fresh weights; with
-    `stretch`, its RoPE scaled.
+    `rope_scaling`, its RoPE scaled.
 
     device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate). attention:
     the implementation that transformers is to use, None for its own choice. Raises UserError if the folder's model
@@ -83,8 +83,8 @@ def load_model(
     options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if stretch is not None:
-            stretch.apply(config)
+        if rope_scaling is not None:
+            rope_scaling.apply(config)
         require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
             place = None if device else "auto"
@@ -97,7 +97,7 @@ def load_model(
     except (ValueError, OSError, SafetensorError) as error:
         raise UserError(f"no model can be loaded from {folder}: {error}") from error
     if device is None:
-        return (model if random_seed is None else spread(model)).eval()
+        return (model if random_seed is None else spread_layers(model)).eval()
     return model.to(device).eval()  # type: ignore[arg-type]
 
 

@@ -41,7 +41,7 @@ def artefact(path: str | Path) -> dict[str, Any]:
     return {"sha256": sha256_file(path), "bytes": Path(path).stat().st_size}
 
 
-def describe_run(
+def manifest_of_run(
     code: Path,
     config: Mapping[str, Any],
     records: Mapping[str, Mapping[str, Any]],

@@ -59,7 +59,7 @@ class Additive:
         return (groups @ torch.cat(right, dim=-1)[:, :, None].mT).flatten(1, 2)
 
 
-def moments(query: Tensor, key: Tensor, weights: Tensor, rotary: Rotary) -> dict[str, Tensor]:
+def calibration_sums(query: Tensor, key: Tensor, weights: Tensor, rotary: Rotary) -> dict[str, Tensor]:
     """What some sequences add to the sums that all forms of one layer follow from, in double precision on the CPU.
 
     query (batch, heads, length, head_dim) and key (batch, key heads, length, head_dim), before rotation; attention
@@ -82,7 +82,7 @@ def moments(query: Tensor, key: Tensor, weights: Tensor, rotary: Rotary) -> dict
 
 
 def calibrate(totals: Mapping[str, Tensor], rotary: Rotary) -> dict[str, Additive]:
-    """Name -> additive logit of one layer, from the sums of `moments`.
+    """Name -> additive logit of one layer, from the sums of `calibration_sums`.
 
     mean: the mean key, and the mean rotation over all distances. attended: the rotation weighted by attention.
     +sink: the same without the first key. first: what serves the first key in its stead, its own mean key with the

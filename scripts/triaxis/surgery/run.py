@@ -60,8 +60,8 @@ VARIANTS = {
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One operation: `layers` are replaced, in them `heads` (None: all), starting from `base`'s state at `start`.
+class Intervention:
+    """One intervention: `layers` are replaced, in them `heads` (None: all), starting from `base`'s state at `start`.
 
     base: the plain model or the one with all layers replaced; its blocks before layer `start` are not run again.
     scope, layer, head: as the rows of surgery/ name it.
@@ -75,19 +75,19 @@ class Cut:
     start: int
 
 
-def cuts_by_layer(layers: Sequence[int]) -> Iterator[Cut]:
+def interventions_by_layer(layers: Sequence[int]) -> Iterator[Intervention]:
     """Each layer alone, and all layers up to it and from it on; layers: those that rotate, in order."""
     for n, layer in enumerate(layers):
-        yield Cut("layer", layer, None, frozenset([layer]), "plain", layer)
-        yield Cut("from_first", layer, None, frozenset(layers[: n + 1]), "replaced", layer + 1)
-        yield Cut("from_last", layer, None, frozenset(layers[n:]), "plain", layer)
+        yield Intervention("layer", layer, None, frozenset([layer]), "plain", layer)
+        yield Intervention("from_first", layer, None, frozenset(layers[: n + 1]), "replaced", layer + 1)
+        yield Intervention("from_last", layer, None, frozenset(layers[n:]), "plain", layer)
 
 
-def cuts_by_head(layers: Sequence[int], heads: int) -> Iterator[Cut]:
+def interventions_by_head(layers: Sequence[int], heads: int) -> Iterator[Intervention]:
     """Each head of `layers` alone."""
     for layer in layers:
         for head in range(heads):
-            yield Cut("head", layer, head, frozenset([layer]), "plain", layer)
+            yield Intervention("head", layer, head, frozenset([layer]), "plain", layer)
 
 
 def replace(
@@ -169,7 +169,7 @@ def _answering(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[No
 
 
 class Reference:
-    """The plain model's predictions of each next token, which every cut is compared with."""
+    """The plain model's predictions of each next token, which every intervention is compared with."""
 
     def __init__(self, logits: Tensor, tokens: Tensor) -> None:
         """logits (sequences, length, vocabulary), tokens (sequences, length)."""
@@ -191,8 +191,8 @@ class Reference:
         return rows
 
 
-class Patient:
-    """A model on the table, with one batch of sequences: its plain run is done once and shared by all cuts."""
+class SharedRun:
+    """A model and one batch of sequences: its plain run is done once and shared by all interventions."""
 
     def __init__(self, model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32]) -> None:
         self.model, self.layouts = model, layouts
@@ -224,14 +224,14 @@ class Patient:
         """The layers whose logits depend on distance: those that surgery can replace."""
         return sorted(layer for layer, rotary in self.rotaries.items() if len(rotary.frequency))
 
-    def operate(
-        self, variant: Variant, forms: Mapping[tuple[str, int], Additive], cut: Cut, keep: str = ""
+    def run(
+        self, variant: Variant, forms: Mapping[tuple[str, int], Additive], intervention: Intervention, keep: str = ""
     ) -> list[dict[str, float]]:
-        """What `Reference.compare` says of one cut, a dict a sequence."""
-        after = [n for layer, n in self.index.items() if layer < cut.start]
+        """What `Reference.compare` says of one intervention, a dict a sequence."""
+        after = [n for layer, n in self.index.items() if layer < intervention.start]
         first = max(after) + 1 if after else 0
-        attend = replace(variant, forms, self.rotaries, cut.layers, cut.head)
-        return self.reference.compare(self._run(attend, cut.base, first, keep))
+        attend = replace(variant, forms, self.rotaries, intervention.layers, intervention.head)
+        return self.reference.compare(self._run(attend, intervention.base, first, keep))
 
 
 @torch.inference_mode()
@@ -251,7 +251,10 @@ def calibrate_model(
             rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
         rotary = rotaries[call.layer]
         if len(rotary.frequency):
-            new, old = additive.moments(call.query, call.key, call.weights(), rotary), totals.get(call.layer, {})
+            new, old = (
+                additive.calibration_sums(call.query, call.key, call.weights(), rotary),
+                totals.get(call.layer, {}),
+            )
             totals[call.layer] = {name: value + old.get(name, 0) for name, value in new.items()}
         progress.update(len(call.query))
         return call.plain()
@@ -269,7 +272,7 @@ def calibrate_model(
 
 
 @torch.inference_mode()
-def operate_model(
+def run_surgery(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
     tokens: NDArray[np.int32],
@@ -289,33 +292,33 @@ def operate_model(
     """
     rows: list[dict[str, Any]] = []
 
-    def record(patient: Patient, first: int, name: str, cut: Cut, keep: str = "") -> None:
-        key = {"variant": name, "scope": cut.scope, "layer": cut.layer, "head": cut.head}
-        for number, result in enumerate(patient.operate(VARIANTS[name], forms, cut, keep), first):
+    def record(shared: SharedRun, first: int, name: str, intervention: Intervention, keep: str = "") -> None:
+        key = {"variant": name, "scope": intervention.scope, "layer": intervention.layer, "head": intervention.head}
+        for number, result in enumerate(shared.run(VARIANTS[name], forms, intervention, keep), first):
             rows.append({"sequence": numbers[number]} | key | result)
         progress.update()
 
     for first in range(0, len(tokens), batch):
-        patient = Patient(model, layouts, tokens[first : first + batch])
-        layers = patient.rotating()
-        whole = Cut("all", None, None, frozenset(layers), "plain", layers[0])
+        shared = SharedRun(model, layouts, tokens[first : first + batch])
+        layers = shared.rotating()
+        whole = Intervention("all", None, None, frozenset(layers), "plain", layers[0])
         progress = tqdm(VARIANTS, unit="pass", desc="surgery, whole", mininterval=5)
         for name in VARIANTS:
-            record(patient, first, name, whole)
-        _check([row for row in rows if row["variant"] == "exact"][-len(patient.plain) :], patient.plain)
+            record(shared, first, name, whole)
+        _check([row for row in rows if row["variant"] == "exact"][-len(shared.plain) :], shared.plain)
         progress.close()
     if stepwise:
         # One batch: the plain states, and those with all layers replaced, are held for all steps.
-        patient = Patient(model, layouts, tokens[:step_sequences])
+        shared = SharedRun(model, layouts, tokens[:step_sequences])
         heads = len(next(iter(forms.values())).key)
         steps = 3 * len(layers) + min(heads_of_layers, len(layers)) * heads
         progress = tqdm(total=len(stepwise) * steps, unit="pass", desc="surgery, stepwise", mininterval=5)
         for name in stepwise:
-            patient.operate(VARIANTS[name], forms, whole, keep="replaced")
-            for cut in cuts_by_layer(layers):
-                record(patient, 0, name, cut)
-            for cut in cuts_by_head(most_damaging(rows, name)[:heads_of_layers], heads):
-                record(patient, 0, name, cut)
+            shared.run(VARIANTS[name], forms, whole, keep="replaced")
+            for intervention in interventions_by_layer(layers):
+                record(shared, 0, name, intervention)
+            for intervention in interventions_by_head(most_damaging(rows, name)[:heads_of_layers], heads):
+                record(shared, 0, name, intervention)
         progress.close()
     return pa.Table.from_pylist(rows, schema=SURGERY)
 

@@ -1,7 +1,7 @@
 """One pass of a model that reads a prompt and every answer to it, each answer as if it alone followed the prompt.
 
 The answers are *branches*: they stand one after another behind the prompt, each counts its positions from the prompt's
-end, and an explicit mask lets each see the prompt and itself. Of the ways to disturb order (`disturb`), each moves
+end, and an explicit mask lets each see the prompt and itself. Of the perturbations (`perturb`), each moves
 tokens of the prompt's context and nothing else. docs/method.md, "Tasks".
 """
 
@@ -37,11 +37,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Pack:
-    """tokens (length,): a prompt and its answers without their last tokens, which nothing follows. place (length,):
+    """tokens (length,): a prompt and its answers without their last tokens, which nothing follows. position (length,):
     each token's position if its answer alone followed the prompt. branch (length,): PROMPT, or which answer."""
 
     tokens: Tokens
-    place: NDArray[np.int64]
+    position: NDArray[np.int64]
     branch: NDArray[np.int64]
     prompt: int
 
@@ -62,7 +62,7 @@ class Pack:
         more = length - len(self.tokens)
         return Pack(
             np.pad(self.tokens, (0, more)),
-            np.pad(self.place, (0, more), constant_values=self.prompt),
+            np.pad(self.position, (0, more), constant_values=self.prompt),
             np.pad(self.branch, (0, more), constant_values=-2),
             self.prompt,
         )
@@ -70,7 +70,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class ContextDisplacement(Displacement):
-    """A displacement in whose feature way only what the context's tokens had to do with is off.
+    """A displacement in whose feature perturbation only what the context's tokens had to do with is off.
 
     context: the positions among which tokens moved.
     """
@@ -96,12 +96,12 @@ class ContextDisplacement(Displacement):
     def grown(self, length: int) -> "ContextDisplacement":
         """The same with tokens behind it that stay, `length` in all."""
         order = np.concatenate([self.order, np.arange(len(self.order), length)])
-        return ContextDisplacement(order, self.realised, self.seed, self.context)
+        return ContextDisplacement(order, self.moved_fraction, self.seed, self.context)
 
 
 def within_context(item: Item, displacement: Displacement) -> ContextDisplacement:
     """`displacement` of the tokens of `item`, aware of its context."""
-    return ContextDisplacement(displacement.order, displacement.realised, displacement.seed, item.context)
+    return ContextDisplacement(displacement.order, displacement.moved_fraction, displacement.seed, item.context)
 
 
 def _windows(model: PreTrainedModel) -> dict[str, int | None]:
@@ -128,13 +128,13 @@ def _windows(model: PreTrainedModel) -> dict[str, int | None]:
 def masks(model: PreTrainedModel, packs: Sequence[Pack]) -> Tensor | dict[str, Tensor]:
     """What the model takes as attention_mask: (batch, 1, length, length), 0 where a token sees another, or one for each
     type of layer. packs: of one length."""
-    place, branch = (
-        torch.from_numpy(np.stack([getattr(pack, name) for pack in packs])) for name in ("place", "branch")
+    position, branch = (
+        torch.from_numpy(np.stack([getattr(pack, name) for pack in packs])) for name in ("position", "branch")
     )
-    stored = torch.arange(place.shape[1])
+    stored = torch.arange(position.shape[1])
     seen = (branch[:, None] == PROMPT) | (branch[:, None] == branch[:, :, None])
     seen &= stored <= stored[:, None]
-    distance = place[:, :, None] - place[:, None]
+    distance = position[:, :, None] - position[:, None]
 
     def mask(window: int | None) -> Tensor:
         near = seen if window is None else seen & (distance < window)
@@ -146,25 +146,26 @@ def masks(model: PreTrainedModel, packs: Sequence[Pack]) -> Tensor | dict[str, T
 
 
 @contextmanager
-def _disturbed(
+def _perturbed(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
-    way: str,
+    perturbation: str,
     packs: Sequence[Pack],
     displacements: Sequence[ContextDisplacement],
     layers: Sequence[int] | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The ids and position ids of a pass of `packs` disturbed in `way`; while open, the model's attention is too."""
+    """The ids and position ids of a pass of `packs` perturbed by `perturbation`; while open, the model's attention is
+    too."""
     tokens = np.stack([pack.tokens for pack in packs])
-    place = np.stack([pack.place for pack in packs])
+    position = np.stack([pack.position for pack in packs])
     for row, (pack, own) in enumerate(zip(packs, displacements, strict=True)):
-        if way == "text":
+        if perturbation == "text":
             tokens[row, : pack.prompt] = pack.tokens[own.order]
-        if way == "position":
-            place[row, : pack.prompt] = own.place
+        if perturbation == "position":
+            position[row, : pack.prompt] = own.new_position
     ids = torch.from_numpy(tokens).long().to(model.device)
-    positions = torch.from_numpy(place).to(model.device)
-    if way != "feature" or not any(own.shift.any() for own in displacements):
+    positions = torch.from_numpy(position).to(model.device)
+    if perturbation != "feature" or not any(own.shift.any() for own in displacements):
         yield ids, positions
         return
     offsets = torch.from_numpy(np.stack([_offsets(*both) for both in zip(packs, displacements, strict=True)]))
@@ -174,8 +175,8 @@ def _disturbed(
 
 
 def _offsets(pack: Pack, displacement: ContextDisplacement) -> NDArray[np.int64]:
-    """By how much the distance of two tokens of a pack is off: answers at the same place have the same offsets."""
-    return displacement.grown(int(pack.place.max()) + 1).offsets()[np.ix_(pack.place, pack.place)]
+    """By how much the distance of two tokens of a pack is off: answers at the same position have the same offsets."""
+    return displacement.grown(int(pack.position.max()) + 1).offsets()[np.ix_(pack.position, pack.position)]
 
 
 @torch.inference_mode()
@@ -183,7 +184,7 @@ def score_answers(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
     items: Sequence[Item],
-    way: str = "text",
+    perturbation: str = "text",
     displacements: Sequence[ContextDisplacement] | None = None,
     *,
     batch: int = 1,
@@ -191,11 +192,11 @@ def score_answers(
 ) -> list[list[Answered]]:
     """Every answer of every item, by one pass for each `batch` items of equal length.
 
-    way, displacements: how each prompt is disturbed, and by what; None for not at all. layers: those that the feature
-    way disturbs, None for all. Raises UserError for a model
-    whose positions cannot be disturbed alone, or whose layers' masks are not known.
+    perturbation, displacements: how each prompt is perturbed, and by what; None for not at all. layers: those that the
+    feature perturbation changes, None for all. Raises UserError for a model whose positions cannot be perturbed alone,
+    or whose layers' masks are not known.
     """
-    if way != "text":
+    if perturbation != "text":
         require_fixed_table(model)
     if displacements is None:
         displacements = [ContextDisplacement(np.arange(len(item.tokens)), 0.0, (), item.context) for item in items]
@@ -208,7 +209,10 @@ def score_answers(
         packs = [Pack.of(items[n].tokens, items[n].answers) for n in chosen]
         longest = max(len(pack.tokens) for pack in packs)
         packs = [pack.padded(longest) for pack in packs]
-        with _disturbed(model, layouts, way, packs, [displacements[n] for n in chosen], layers) as (ids, positions):
+        with _perturbed(model, layouts, perturbation, packs, [displacements[n] for n in chosen], layers) as (
+            ids,
+            positions,
+        ):
             logits = model(
                 input_ids=ids,
                 position_ids=positions,

@@ -1,4 +1,4 @@
-"""The figure of the tasks: accuracy against the fraction of words disturbed, way by way."""
+"""The figure of the tasks: accuracy against the fraction of words perturbed, perturbation by perturbation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,8 +49,8 @@ def plot_tasks(rows: Sequence[Row], model: str, control: str | None) -> Figure:
 
 
 def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str | None, measure: str) -> None:
-    for number, (way, colour) in enumerate(COLOURS.items()):
-        own = [row for row in rows if row["model"] == model and row["way"] == way]
+    for number, (perturbation, colour) in enumerate(COLOURS.items()):
+        own = [row for row in rows if row["model"] == model and row["perturbation"] == perturbation]
         if not own:
             continue
         fraction, value, low, high = (
@@ -58,7 +58,9 @@ def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str | None, mea
         )
         errors = np.nan_to_num(np.abs(np.stack([value - low, high - value])))
         places = fraction * 10 ** (APART * (number - 1))
-        panel.errorbar(places, value, yerr=errors, fmt="o-", color=colour, markersize=2.5, elinewidth=0.6, label=way)
+        panel.errorbar(
+            places, value, yerr=errors, fmt="o-", color=colour, markersize=2.5, elinewidth=0.6, label=perturbation
+        )
     mark_fractions(panel, np.unique([row["fraction"] for row in rows]))
     guesses = [row[measure] for row in rows if row["model"] == control]
     if guesses:

@@ -1,7 +1,7 @@
-"""Any task of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness), under our disturbances.
+"""Any task of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness), under our perturbations.
 
 The harness, an optional dependency, asks and judges; each question that it puts to the model goes through our own
-scoring, so that of a request only the context is disturbed, and the continuation is not.
+scoring, so that of a request only the context is perturbed, and the continuation is not.
 """
 
 import zlib
@@ -50,18 +50,18 @@ def context_item(
     return Item(np.array(tokens, np.int32), words, range(len(tokens) - count, len(tokens)), answers)
 
 
-def disturbed_model(
+def perturbed_model(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
     tokenizer: PreTrainedTokenizerBase,
     conditions: Conditions,
-    way: str,
+    perturbation: str,
     fraction: float,
     batch: int,
 ) -> Any:
-    """An HFLM of the harness whose every request is disturbed; `.displacements` gathers by what."""
+    """An HFLM of the harness whose every request is perturbed; `.displacements` gathers by what."""
 
-    class Disturbed(import_harness().models.huggingface.HFLM):  # type: ignore[misc]
+    class Perturbed(import_harness().models.huggingface.HFLM):  # type: ignore[misc]
         def __init__(self) -> None:
             # One prompt at a time to `_model_generate`: a batch of unequal ones would be padded.
             super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=1)
@@ -79,7 +79,7 @@ def disturbed_model(
                 kept = before[-max(1, self.max_length - len(answer) + 1) :]
                 items.append(context_item(tokenizer, kept, context.rstrip(), answer))
             moved = [self._displace(item) for item in items]
-            scored = score_answers(model, layouts, items, way, moved, batch=batch, layers=conditions.layers)
+            scored = score_answers(model, layouts, items, perturbation, moved, batch=batch, layers=conditions.layers)
             return [(float(answer.log_probabilities.sum()), answer.greedy) for (answer,) in scored]
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
@@ -91,10 +91,10 @@ def disturbed_model(
             if options.pop("do_sample", False):
                 raise UserError("a task of tasks.harness samples: only greedy generation can be compared; leave it out")
             limits = {"max_length": max_length, "stopping_criteria": criteria}
-            found = generate(model, layouts, tokens, way, self._displace(item), 0, conditions.layers, **limits)
+            found = generate(model, layouts, tokens, perturbation, self._displace(item), 0, conditions.layers, **limits)
             return context.new_tensor([[*tokens.tolist(), *found.tolist()]])
 
-    return Disturbed()
+    return Perturbed()
 
 
 def run_harness(
@@ -117,11 +117,11 @@ def run_harness(
         raise UserError(f"tasks.harness.tasks: lm_eval knows no task '{task}'; `lm_eval ls tasks` lists them")
     rows: list[dict] = []
     plain: list[dict] = []
-    for way, fraction in conditions:
+    for perturbation, fraction in conditions:
         if fraction == 0 and plain:
-            rows += [row | {"way": way} for row in plain]
+            rows += [row | {"perturbation": perturbation} for row in plain]
             continue
-        lm = disturbed_model(model, layouts, tokenizer, conditions, way, fraction, batch)
+        lm = perturbed_model(model, layouts, tokenizer, conditions, perturbation, fraction, batch)
         results = lm_eval.simple_evaluate(
             model=lm, tasks=[task], limit=limit, bootstrap_iters=0, log_samples=True, task_manager=manager
         )
@@ -129,9 +129,9 @@ def run_harness(
             require_movement(lm.displacements)
         shifts = [np.abs(own.shift[own.context.start : own.context.stop]).mean() for own in lm.displacements]
         common = {
-            "way": way,
+            "perturbation": perturbation,
             "fraction": fraction,
-            "realised": float(np.mean([own.realised for own in lm.displacements])),
+            "moved_fraction": float(np.mean([own.moved_fraction for own in lm.displacements])),
             "displacement": float(np.mean(shifts)),
         }
         own_rows = [common | row for row in _samples(results["samples"], metric)]

@@ -1,4 +1,4 @@
-"""The items of a task: a prompt, the words of it that may be disturbed, and the answers to it."""
+"""The items of a task: a prompt, the words of it that may be perturbed, and the answers to it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Units = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Item:
-    """tokens: (length,), the prompt. words: (length,) the word of each token, or STAYS for those that no disturbance
+    """tokens: (length,), the prompt. words: (length,) the word of each token, or STAYS for those that no perturbation
     moves: instructions, questions, words that are not whole. context: the positions among which words may move.
     answers: the tokens of each candidate as they would follow the prompt, the true one first; none where the model
     generates. references: the true answers as text. depth: of a passkey."""

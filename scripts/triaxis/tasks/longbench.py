@@ -67,7 +67,7 @@ def question_items(
 ) -> list[Item]:
     """The first `count` questions as prompts of at most `length` tokens; what is too long loses its middle.
 
-    template: with {context} and {input}. Only words of the context may be disturbed. Raises UserError if there are
+    template: with {context} and {input}. Only words of the context may be perturbed. Raises UserError if there are
     fewer questions, or the template lacks one of the two.
     """
     if not all(f"{{{name}}}" in template for name in ("context", "input")):

@@ -1,4 +1,4 @@
-"""Passkey retrieval as a task: prompts at chosen depths, and which of their words may be disturbed."""
+"""Passkey retrieval as a task: prompts at chosen depths, and which of their words may be perturbed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def passkey_items(
 ) -> list[Item]:
     """`count` prompts of `length` tokens at each of `depths`, each with a key and a run of filler of its own.
 
-    The filler's words and the needle's may be disturbed, but not the opening sentences and the question. A key is a
+    The filler's words and the needle's may be perturbed, but not the opening sentences and the question. A key is a
     word, so it is never taken apart. Raises UserError as `passkey_prompt` does.
     """
 

@@ -1,4 +1,4 @@
-"""Run a model on the items of a task, plain and disturbed in each way, and write down how it did.
+"""Run a model on the items of a task, plain and perturbed under each perturbation, and write down how it did.
 
 docs/method.md, "Tasks".
 """
@@ -21,17 +21,18 @@ from triaxis.tasks.items import Item, Tokens
 from triaxis.tasks.longbench import f1
 from triaxis.tasks.schema import TASKS
 from triaxis.tolerance.displacement import STAYS, displace
-from triaxis.tolerance.perturb import disturbing
+from triaxis.tolerance.perturb import perturbing
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the prompts are put through: each of `ways` with each of `fractions` of the units that may move, swapped
-    at most `window` units away; unit: 'word' or 'token'; layers: those of the feature way, None for all."""
+    """What the prompts are put through: each of `perturbations` with each of `fractions` of the units that may move,
+    swapped at most `window` units away; unit: 'word' or 'token'; layers: those of the feature perturbation, None for
+    all."""
 
-    ways: Sequence[str]
+    perturbations: Sequence[str]
     fractions: Sequence[float]
     unit: str
     window: int
@@ -39,11 +40,11 @@ class Conditions:
     layers: Sequence[int] | None = None
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
-        return ((way, fraction) for way in self.ways for fraction in self.fractions)
+        return ((perturbation, fraction) for perturbation in self.perturbations for fraction in self.fractions)
 
     def displace(self, item: Item, number: int, fraction: float) -> ContextDisplacement:
-        """The displacement of the `number`-th item: the same in every way, and more of it for a larger fraction. None
-        of its tokens moves if fewer than two units may."""
+        """The displacement of the `number`-th item: the same in every perturbation, and more of it for a larger
+        fraction. None of its tokens moves if fewer than two units may."""
         units = item.units(self.unit)
         fraction = fraction if len(np.unique(units[units != STAYS])) > 1 else 0.0
         return within_context(item, displace(units, fraction, self.window, (self.seed, number)))
@@ -63,15 +64,19 @@ def run_items(
     generates, at most `new_tokens` tokens. A prompt in which nothing moves is the plain one, and is run once.
     Raises UserError if no prompt has words to swap, and as `score_answers` does."""
 
-    def measure(way: str, chosen: Sequence[int], displacements: Sequence[ContextDisplacement] | None) -> list[Row]:
+    def measure(
+        perturbation: str, chosen: Sequence[int], displacements: Sequence[ContextDisplacement] | None
+    ) -> list[Row]:
         own = [items[n] for n in chosen]
         if all(item.answers for item in own):
-            scored = score_answers(model, layouts, own, way, displacements, batch=batch, layers=conditions.layers)
+            scored = score_answers(
+                model, layouts, own, perturbation, displacements, batch=batch, layers=conditions.layers
+            )
             return [judge(answers) for answers in scored]
         texts = []
         for n, item in enumerate(own):
             moved = None if displacements is None else displacements[n]
-            tokens = generate(model, layouts, item.tokens, way, moved, new_tokens, conditions.layers)
+            tokens = generate(model, layouts, item.tokens, perturbation, moved, new_tokens, conditions.layers)
             texts.append(str(tokenizer.decode(tokens, skip_special_tokens=True)))
         return [
             {"accuracy": f1(text, item.references), "prediction": text} for text, item in zip(texts, own, strict=True)
@@ -79,16 +84,22 @@ def run_items(
 
     plain = measure("text", range(len(items)), None)
     rows = []
-    for way, fraction in tqdm(list(conditions), unit="condition", desc="tasks", mininterval=5):
+    for perturbation, fraction in tqdm(list(conditions), unit="condition", desc="tasks", mininterval=5):
         displacements = [conditions.displace(item, number, fraction) for number, item in enumerate(items)]
         moving = [number for number, own in enumerate(displacements) if own.shift.any()]
         if fraction == 1:
             require_movement(displacements)
         results = dict(enumerate(plain))
-        results |= zip(moving, measure(way, moving, [displacements[n] for n in moving]), strict=True)
+        results |= zip(moving, measure(perturbation, moving, [displacements[n] for n in moving]), strict=True)
         for number, (item, own) in enumerate(zip(items, displacements, strict=True)):
             shift = own.shift[item.context.start : item.context.stop]
-            row = {"item": number, "depth": item.depth, "way": way, "fraction": fraction, "realised": own.realised}
+            row = {
+                "item": number,
+                "depth": item.depth,
+                "perturbation": perturbation,
+                "fraction": fraction,
+                "moved_fraction": own.moved_fraction,
+            }
             rows.append(row | {"displacement": float(np.abs(shift).mean()) if len(shift) else 0.0} | results[number])
     return pa.Table.from_pylist(rows, schema=TASKS)
 
@@ -119,7 +130,7 @@ def generate(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
     tokens: Tokens,
-    way: str,
+    perturbation: str,
     displacement: ContextDisplacement | None,
     new_tokens: int,
     layers: Sequence[int] | None = None,
@@ -127,19 +138,19 @@ def generate(
 ) -> Tokens:
     """Greedy continuation of a prompt, at most `new_tokens` tokens, by the model's own `generate`.
 
-    displacement: of the prompt, None for none. layers: those that the feature way disturbs. options: further ones of
-    `generate`. In the ways position and feature the whole text is read again for each token.
+    displacement: of the prompt, None for none. layers: those that the feature perturbation changes. options: further
+    ones of `generate`. In the perturbations position and feature the whole text is read again for each token.
     """
     still = displacement is None or not displacement.shift.any()
-    if not still and way == "text":
+    if not still and perturbation == "text":
         tokens = tokens[displacement.order]  # type: ignore[union-attr]
     ids = torch.from_numpy(tokens).long()[None].to(model.device)
-    cached = still or way == "text"
+    cached = still or perturbation == "text"
 
     def plan(ids: torch.Tensor) -> list[ContextDisplacement]:
         return [displacement.grown(ids.shape[1])]  # type: ignore[union-attr]
 
-    with nullcontext() if cached else disturbing(model, layouts, way, plan, layers):
+    with nullcontext() if cached else perturbing(model, layouts, perturbation, plan, layers):
         # An end or padding token of the model's own generation configuration is kept; its sampling is not.
         settings = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
         settings["pad_token_id"] = model.generation_config.pad_token_id or 0

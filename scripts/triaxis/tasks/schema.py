@@ -18,9 +18,9 @@ TASKS = pa.schema(
     [
         ("item", pa.int32()),
         ("depth", pa.float64()),
-        ("way", pa.string()),
+        ("perturbation", pa.string()),
         ("fraction", pa.float64()),
-        ("realised", pa.float64()),
+        ("moved_fraction", pa.float64()),
         ("displacement", pa.float64()),
         ("accuracy", pa.float64()),
         ("chosen", pa.float64()),

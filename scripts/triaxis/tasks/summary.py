@@ -1,4 +1,5 @@
-"""The table of the tasks: accuracy, way by way and fraction by fraction, with bootstrap intervals over items."""
+"""The table of the tasks: accuracy, perturbation by perturbation and fraction by fraction, with bootstrap intervals
+over items."""
 
 import csv
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from triaxis.base.stats import interval
 
-MEASURES = ("accuracy", "chosen", "log_probability", "realised", "displacement")
+MEASURES = ("accuracy", "chosen", "log_probability", "moved_fraction", "displacement")
 BY_ITEM = f"""
-SELECT model, task, way, fraction, item, {", ".join(MEASURES)}
+SELECT model, task, perturbation, fraction, item, {", ".join(MEASURES)}
 FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
-ORDER BY model, task, way, fraction, item
+ORDER BY model, task, perturbation, fraction, item
 """
 
 
@@ -31,8 +32,9 @@ def by_condition(
     samples: int,
     seed: int,
 ) -> list[dict]:
-    """The rows of tasks.csv from all files of tasks/: one a (model, task, way, fraction), means over items; accuracy
-    and chosen with 95 % intervals, NaN where a task does not say. chance: of being chosen by a guess of `candidates`.
+    """The rows of tasks.csv from all files of tasks/: one a (model, task, perturbation, fraction), means over items;
+    accuracy and chosen with 95 % intervals, NaN where a task does not say. chance: of being chosen by a guess of
+    `candidates`.
     """
     with duckdb.connect(config={"threads": 2}) as connection:
         table = connection.sql(BY_ITEM, params={"files": [str(file) for file in files]}).to_arrow_table()
@@ -42,10 +44,10 @@ def by_condition(
     for model in models:
         for task in tasks:
             own = (frame["model"] == model) & (frame["task"] == task)
-            for way in sorted(set(frame["way"][own]), key=("text", "position", "feature").index):
-                for fraction in np.unique(frame["fraction"][own & (frame["way"] == way)]):
-                    here = own & (frame["way"] == way) & (frame["fraction"] == fraction)
-                    row = {"model": model, "task": task, "way": way, "fraction": float(fraction)}
+            for perturbation in sorted(set(frame["perturbation"][own]), key=("text", "position", "feature").index):
+                for fraction in np.unique(frame["fraction"][own & (frame["perturbation"] == perturbation)]):
+                    here = own & (frame["perturbation"] == perturbation) & (frame["fraction"] == fraction)
+                    row = {"model": model, "task": task, "perturbation": perturbation, "fraction": float(fraction)}
                     row |= {"items": int(here.sum())}
                     for name in ("accuracy", "chosen"):
                         low, high = interval((values[name][here],), _mean, samples, seed)
@@ -60,6 +62,9 @@ def read_conditions(table: str | Path) -> list[dict[str, Any]]:
     """The rows of tasks.csv, numbers as float, NaN where there is none."""
     with open(table) as file:
         return [
-            {name: value if name in ("model", "task", "way") else float(value or "nan") for name, value in row.items()}
+            {
+                name: value if name in ("model", "task", "perturbation") else float(value or "nan")
+                for name, value in row.items()
+            }
             for row in csv.DictReader(file)
         ]

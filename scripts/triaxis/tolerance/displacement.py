@@ -1,4 +1,4 @@
-"""The one displacement model: disjoint swaps of words, or tokens, that every way of disturbing order shares.
+"""The one displacement model: disjoint swaps of words, or tokens, that every perturbation shares.
 
 Of the n units of a sequence that may move, pairs at most `window` apart are drawn once from a seed, so that all but
 perhaps one unit has a partner; a fraction p swaps the first p of the pairs, in one seeded order. A larger p therefore
@@ -23,23 +23,23 @@ STAYS = -1
 class Displacement:
     """What became of the tokens of one sequence.
 
-    order: (length,) the token that stands at each place. realised: the fraction that moved of the units that may.
+    order: (length,) the token that stands at each place. moved_fraction: the fraction that moved of the units that may.
     seed: what the swaps were drawn with.
     """
 
     order: NDArray[np.int64]
-    realised: float
+    moved_fraction: float
     seed: tuple[int, ...]
 
     @property
-    def place(self) -> NDArray[np.int64]:
+    def new_position(self) -> NDArray[np.int64]:
         """(length,) where each token went: the inverse of `order`."""
         return np.argsort(self.order)
 
     @property
     def shift(self) -> NDArray[np.int64]:
         """(length,) how many places each token moved, forward positive; they add up to 0."""
-        return self.place - np.arange(len(self.order))
+        return self.new_position - np.arange(len(self.order))
 
     @property
     def mean_shift(self) -> float:
@@ -134,9 +134,9 @@ def to_table(displacements: Mapping[tuple[int, float], Displacement]) -> pa.Tabl
     for (sequence, fraction), displacement in displacements.items():
         length = len(displacement.order)
         columns = [
-            *(np.full(length, value) for value in (sequence, fraction, displacement.realised)),
+            *(np.full(length, value) for value in (sequence, fraction, displacement.moved_fraction)),
             np.arange(length),
-            displacement.place,
+            displacement.new_position,
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, DISPLACEMENTS, strict=True)]
         blocks.append(pa.Table.from_arrays(arrays, schema=DISPLACEMENTS))
@@ -150,6 +150,6 @@ def from_table(table: pa.Table, seed: int) -> dict[tuple[int, float], Displaceme
     displacements = {}
     for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
         sequence, fraction = int(frame["sequence"][start]), float(frame["fraction"][start])
-        order = np.argsort(frame["place"][start:stop])
-        displacements[sequence, fraction] = Displacement(order, float(frame["realised"][start]), (seed, sequence))
+        order = np.argsort(frame["new_position"][start:stop])
+        displacements[sequence, fraction] = Displacement(order, float(frame["moved_fraction"][start]), (seed, sequence))
     return displacements

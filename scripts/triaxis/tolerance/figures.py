@@ -1,4 +1,4 @@
-"""The figures of tolerance: what disturbed order costs, by fraction, by layer, and as the mechanism foretells."""
+"""The figures of tolerance: what perturbed order costs, by fraction, by layer, and as the mechanism predicts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +33,8 @@ def mark_fractions(panel: Axes, fractions: Array) -> None:
 
 
 def plot_tolerance(ratios: Mapping[str, Mapping[str, Curve]]) -> Figure:
-    """Perplexity, relative to the plain run's, by fraction: all ways in one panel a model; ratios: model -> way."""
+    """Perplexity, relative to the plain run's, by fraction: all perturbations in one panel a model; ratios: model ->
+    perturbation."""
     pairs = trained_and_control(list(ratios))
     figure, panels = plt.subplots(
         len(pairs), 2, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharey="row", sharex=True
@@ -43,9 +44,9 @@ def plot_tolerance(ratios: Mapping[str, Mapping[str, Curve]]) -> Figure:
             if model is None:
                 panel.set_axis_off()
                 continue
-            for way, curve in ratios[model].items():
-                colour = COLOURS[way]
-                panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=3, label=way)
+            for perturbation, curve in ratios[model].items():
+                colour = COLOURS[perturbation]
+                panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=3, label=perturbation)
                 panel.fill_between(curve.fraction, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
             panel.set_yscale("log", base=2)
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -58,22 +59,27 @@ def plot_tolerance(ratios: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 
 def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integer], Array]]) -> Figure:
-    """Cosine of disturbed and plain attention output by layer, a line a fraction, a panel a (model, way)."""
-    models, ways = (list(dict.fromkeys(key[n] for key in cosines)) for n in (0, 1))
-    ways = [way for way in COLOURS if way in ways]
+    """Cosine of perturbed and plain attention output by layer, a line a fraction, a panel a (model, perturbation)."""
+    models, perturbations = (list(dict.fromkeys(key[n] for key in cosines)) for n in (0, 1))
+    perturbations = [perturbation for perturbation in COLOURS if perturbation in perturbations]
     figure, panels = plt.subplots(
-        len(models), len(ways), figsize=(WIDTH, 1.9 * len(models) + 0.4), squeeze=False, sharex="row", sharey="row"
+        len(models),
+        len(perturbations),
+        figsize=(WIDTH, 1.9 * len(models) + 0.4),
+        squeeze=False,
+        sharex="row",
+        sharey="row",
     )
     fractions = np.unique(np.concatenate([fractions[fractions > 0] for fractions, _, _ in cosines.values()]))
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.95, len(fractions)))
     for row, model in zip(panels, models, strict=True):
-        for panel, way in zip(row, ways, strict=True):
-            own, layers, values = cosines[model, way]
+        for panel, perturbation in zip(row, perturbations, strict=True):
+            own, layers, values = cosines[model, perturbation]
             for fraction, line in zip(own, values, strict=True):
                 if fraction > 0:
                     colour = colours[np.searchsorted(fractions, fraction)]
                     panel.plot(layers, line, "o-", color=colour, markersize=1.5, label=f"{fraction:g}")
-            panel.set_title(f"{model}, {way}" if way == ways[0] else way)
+            panel.set_title(f"{model}, {perturbation}" if perturbation == perturbations[0] else perturbation)
             panel.set_xlabel("layer")
         row[0].set_ylabel("cosine of attention output")
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -82,7 +88,7 @@ def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integ
 
 
 def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figure:
-    """Root mean square change of each head's logits, as f foretells it and as it is, at one fraction.
+    """Root mean square change of each head's logits, as f predicts it and as it is, at one fraction.
 
     heads: model -> layer, predicted, observed, each (heads of all layers,).
     """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.logits.features import Features
-from triaxis.mechanism.complex_form import Waves, evenly, heads_as_waves, inner, rows_of, turns_at
+from triaxis.mechanism.complex_form import Complex, evenly, heads_as_components, inner, rows_of, turns_at
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.schema import LINKS
 
@@ -26,17 +26,20 @@ Array = NDArray[np.float64]
 QUERIES = 64
 
 
-def spread(displacement: Displacement) -> dict[int, float]:
-    """Offset -> probability: what the difference of two random tokens' shifts is, as the feature way draws it."""
+def offset_distribution(displacement: Displacement) -> dict[int, float]:
+    """Offset -> probability: what the difference of two random tokens' shifts is, as the feature perturbation draws
+    it."""
     values, counts = np.unique(np.subtract.outer(displacement.shift, displacement.shift), return_counts=True)
     return dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
 
 
-def changes(query: Waves, key: Waves, turn: Waves, queries: NDArray[np.int64], swing: Waves) -> tuple[Array, Array]:
+def changes(
+    query: Complex, key: Complex, turn: Complex, queries: NDArray[np.int64], swing: Complex
+) -> tuple[Array, Array]:
     """Change of f and of w in the causal cells below the diagonal, (cells,) each, for one offset.
 
-    query (length, waves), scaled, and key (length, waves); turn: (length, waves), exp(1j t_m p) of the positions;
-    queries: which are read; swing: (waves,), exp(1j t_m offset) - 1.
+    query (length, components), scaled, and key (length, components); turn: (length, components), exp(1j t_m p) of the
+    positions; queries: which are read; swing: (components,), exp(1j t_m offset) - 1.
     """
     left = query[queries] * turn[queries] * swing
     below = np.arange(len(key)) < queries[:, None]
@@ -49,17 +52,19 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
     predicted, observed: root mean square change of f and of w over cells and offsets. correlation: of the two changes,
     over the same. Layers in which nothing turns have no rows, nor have fractions that move nothing.
     """
-    spreads = {fraction: spread(each) for fraction, each in displacements.items() if each.shift.any()}
-    offsets = np.array(sorted({offset for own in spreads.values() for offset in own} - {0}), dtype=np.int64)
+    distributions = {
+        fraction: offset_distribution(each) for fraction, each in displacements.items() if each.shift.any()
+    }
+    offsets = np.array(sorted({offset for own in distributions.values() for offset in own} - {0}), dtype=np.int64)
     if not len(rotary.frequency) or not len(offsets):
         return LINKS.empty_table()
     # Of each offset, over the cells: means of the change of f, of w, and of their squares and product.
-    weights = np.array([[own.get(offset, 0.0) for offset in offsets] for own in spreads.values()])
+    weights = np.array([[own.get(offset, 0.0) for offset in offsets] for own in distributions.values()])
     length = features.query.shape[1]
     queries = evenly(length, min(QUERIES, length))
     turn, swings = turns_at(rotary, np.arange(length)), turns_at(rotary, offsets) - 1
     parts: list[dict[str, NDArray]] = []
-    for head, query, key in heads_as_waves(features, rotary):
+    for head, query, key in heads_as_components(features, rotary):
         moments = []
         for swing in swings:
             f, w = changes(query, key, turn, queries, swing)
@@ -70,8 +75,8 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
             correlation = np.where(variances > 0, (fw - f * w) / np.sqrt(variances), np.nan)
         parts.append(
             {
-                "head": np.full(len(spreads), head),
-                "fraction": np.array(list(spreads)),
+                "head": np.full(len(distributions), head),
+                "fraction": np.array(list(distributions)),
                 "predicted": np.sqrt(ff),
                 "observed": np.sqrt(ww),
                 "correlation": correlation,

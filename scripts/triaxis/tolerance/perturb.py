@@ -1,4 +1,4 @@
-"""Run a model with its order disturbed, in one of three ways that share one displacement of the tokens.
+"""Run a model with its order perturbed, in one of three ways that share one displacement of the tokens.
 
 text: the tokens stand where the displacement puts them. position: they stay, and each has the position index that it
 would have there. feature: tokens, indices and mask stay, and in each attention logit the distance alone is off, by a
@@ -22,7 +22,7 @@ from triaxis.tolerance.displacement import Displacement
 
 Tensor = torch.Tensor
 
-WAYS = ("text", "position", "feature")
+PERTURBATIONS = ("text", "position", "feature")
 
 # Queries whose logits are worked on at once: above the diagonal, whole blocks are left out.
 BLOCK = 64
@@ -34,18 +34,25 @@ Plan = Callable[[Tensor], Sequence[Displacement]]
 
 
 @contextmanager
-def disturbing(
-    model: PreTrainedModel, layouts: dict[int, Layout], way: str, plan: Plan, layers: Sequence[int] | None = None
+def perturbing(
+    model: PreTrainedModel,
+    layouts: dict[int, Layout],
+    perturbation: str,
+    plan: Plan,
+    layers: Sequence[int] | None = None,
 ) -> Iterator[None]:
-    """While open, each forward pass of `model` is disturbed in `way`.
+    """While open, each forward pass of `model` is perturbed by `perturbation`.
 
     plan: the token ids (batch, length) of a pass -> a displacement for each sequence, which the pass then has. layers:
-    those that the feature way disturbs, None for all that rotate. A pass takes whole sequences: no cache, no padding.
-    Raises UserError if the model's position table changes with the largest position and the way needs a fixed one.
+    those that the feature perturbation changes, None for all that rotate. A pass takes whole sequences: no cache, no
+    padding. Raises UserError if the model's position table changes with the largest position and the perturbation needs
+    a fixed one.
     """
-    if way not in WAYS:
-        raise UserError(f"the way '{way}' of disturbing order is unknown; choose from {', '.join(WAYS)}")
-    if way != "text":
+    if perturbation not in PERTURBATIONS:
+        raise UserError(
+            f"the perturbation '{perturbation}' of perturbing order is unknown; choose from {', '.join(PERTURBATIONS)}"
+        )
+    if perturbation != "text":
         require_fixed_table(model)
     offsets: list[Tensor] = []
 
@@ -53,22 +60,22 @@ def disturbing(
         ids = args[0] if args else kwargs["input_ids"]
         mask = kwargs.get("attention_mask")
         if kwargs.get("past_key_values") is not None or (mask is not None and not bool(mask.all())):
-            raise ValueError("a disturbed pass takes whole sequences: pass use_cache=False and no padding")
+            raise ValueError("a perturbed pass takes whole sequences: pass use_cache=False and no padding")
         displacements = plan(ids)
-        if way == "text":
+        if perturbation == "text":
             moved = ids.gather(1, _stack([each.order for each in displacements], ids))
             return ((moved, *args[1:]), kwargs) if args else (args, kwargs | {"input_ids": moved})
-        if way == "position":
+        if perturbation == "position":
             # Without a mask, indices that do not rise by one would be read as packed sequences and cut attention; with
             # one, the model makes its own causal masks, windows and all, of the order in which tokens are stored.
-            place = _stack([each.place for each in displacements], ids)
-            return args, kwargs | {"position_ids": place, "attention_mask": torch.ones_like(ids)}
+            new_position = _stack([each.new_position for each in displacements], ids)
+            return args, kwargs | {"position_ids": new_position, "attention_mask": torch.ones_like(ids)}
         offsets[:] = [_stack([each.offsets() for each in displacements], ids)]
         return args, kwargs
 
     handle = model.register_forward_pre_hook(before, with_kwargs=True)
     try:
-        if way == "feature":
+        if perturbation == "feature":
             with attending(model, layouts, scatter(lambda: offsets[0], layers)):
                 yield
         else:
@@ -93,8 +100,8 @@ def require_fixed_table(model: PreTrainedModel) -> None:
             if kind == "longrope" or "dynamic" in str(kind):
                 raise UserError(
                     f"a model of type '{model.config.model_type}' has a position table of type '{kind}', which changes "
-                    "with the largest position, so that its positions cannot be disturbed alone; set tolerance.ways "
-                    "to [text], or leave the model out"
+                    "with the largest position, so that its positions cannot be perturbed alone; set "
+                    "tolerance.perturbations to [text], or leave the model out"
                 )
 
 

@@ -1,7 +1,7 @@
-"""What a model loses when its order is disturbed, token by token and layer by layer.
+"""What a model loses when its order is perturbed, token by token and layer by layer.
 
 The plain run is done once: its attention outputs and last hidden states are kept, and what its head makes of the
-latter is what every disturbed run is compared with. docs/method.md, "Tolerance".
+latter is what every perturbed run is compared with. docs/method.md, "Tolerance".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.model.head import predict
 from triaxis.tolerance.displacement import Displacement
-from triaxis.tolerance.perturb import disturbing
+from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.schema import COSINES, TOLERANCE, plain_schema
 
 Tensor = torch.Tensor
@@ -62,7 +62,7 @@ def _keeping(model: PreTrainedModel, outputs: dict[int, Tensor]) -> Iterator[Non
 
 @torch.inference_mode()
 def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch: int) -> Iterator[States]:
-    """The states of each sequence, tokens (sequences, length), undisturbed."""
+    """The states of each sequence, tokens (sequences, length), unperturbed."""
     for start in tqdm(range(0, len(tokens), batch), unit="batch", desc="plain", mininterval=5):
         attention: dict[int, Tensor] = {}
         ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
@@ -117,36 +117,36 @@ class Reference:
         self.best = logits.argmax(-1)
 
     def compare(self, logits: Tensor, displacement: Displacement, moved: bool) -> dict[str, NDArray]:
-        """Measures of a disturbed run, (length,) each, by position in the undisturbed text; NaN where undefined.
+        """Measures of a perturbed run, (length,) each, by position in the unperturbed text; NaN where undefined.
 
         logits (length, vocabulary), by place; moved: whether the tokens stand where the displacement puts them. loss:
-        on the original next token, unless that now stands before. disturbed_loss: on the token that now comes next.
-        agreement: of the most likely next token with the plain run's. kl: KL(plain || disturbed).
+        on the original next token, unless that now stands before. perturbed_loss: on the token that now comes next.
+        agreement: of the most likely next token with the plain run's. kl: KL(plain || perturbed).
         """
         length, places = len(self.tokens), torch.arange(len(self.tokens), device=self.tokens.device)
-        place = torch.from_numpy(displacement.place).to(places) if moved else places
+        new_position = torch.from_numpy(displacement.new_position).to(places) if moved else places
         text = self.tokens[torch.from_numpy(displacement.order).to(places)] if moved else self.tokens
         logs = logits.float().log_softmax(-1)
-        logs = logs[place] if moved else logs
-        loss, disturbed = self.logs.new_full((2, length), float("nan"))
-        ahead = place[1:] > place[:-1]
+        logs = logs[new_position] if moved else logs
+        loss, perturbed = self.logs.new_full((2, length), float("nan"))
+        ahead = new_position[1:] > new_position[:-1]
         loss[:-1][ahead] = -logs[:-1].gather(-1, self.tokens[1:, None])[:, 0][ahead]
-        inside = place < length - 1
-        disturbed[inside] = -logs[inside].gather(-1, text[place[inside] + 1][:, None])[:, 0]
+        inside = new_position < length - 1
+        perturbed[inside] = -logs[inside].gather(-1, text[new_position[inside] + 1][:, None])[:, 0]
         kl = torch.linalg.vecdot(self.probabilities, self.logs - logs).clamp_min(0)  # below 0 is rounding
         return {
             "loss": loss.cpu().numpy(),
-            "disturbed_loss": disturbed.cpu().numpy(),
+            "perturbed_loss": perturbed.cpu().numpy(),
             "agreement": (logs.argmax(-1) == self.best).cpu().numpy(),
             "kl": kl.cpu().numpy(),
         }
 
 
 @torch.inference_mode()
-def run_way(
+def run_perturbation(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
-    way: str,
+    perturbation: str,
     tokens: NDArray[np.int32],
     numbers: Sequence[int],
     plain: Iterator[States],
@@ -157,14 +157,14 @@ def run_way(
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The rows of tolerance/ and of cosines/, a batch and fraction at a time, of tokens (sequences, length), `numbers`.
 
-    plain: the states of each sequence in turn. displacements: (sequence, fraction) -> what is disturbed; the fractions
-    are the same for all. layers: those that the feature way disturbs, None for all. Nothing is run where nothing
-    moves: that is the plain run. Raises UserError for layers that the model lacks, and as `disturbing` does.
+    plain: the states of each sequence in turn. displacements: (sequence, fraction) -> what is perturbed; the fractions
+    are the same for all. layers: those that the feature perturbation changes, None for all. Nothing is run where
+    nothing moves: that is the plain run. Raises UserError for layers that the model lacks, and as `perturbing` does.
     """
     if beyond := sorted(set(layers or []) - set(layouts)):
         raise UserError(f"tolerance.layers {beyond} are out of range: the model has layers 0 to {max(layouts)}")
     fractions = sorted({fraction for _, fraction in displacements})
-    progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"disturb {way}", mininterval=5)
+    progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"perturb {perturbation}", mininterval=5)
     for start in range(0, len(tokens), batch):
         ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
         states = [next(plain) for _ in ids]
@@ -176,15 +176,15 @@ def run_way(
             outputs: dict[int, Tensor] = {}
             logits = plain_logits
             if any(each.shift.any() for each in own):
-                with disturbing(model, layouts, way, partial(_given, own), layers), _keeping(model, outputs):
+                with perturbing(model, layouts, perturbation, partial(_given, own), layers), _keeping(model, outputs):
                     logits = model(input_ids=ids, use_cache=False).logits
             rows, cosines = [], []
             for row, (number, moved) in enumerate(zip(numbers[start : start + batch], own, strict=True)):
-                measures = references[row].compare(logits[row], moved, way == "text")
+                measures = references[row].compare(logits[row], moved, perturbation == "text")
                 rows.append(_rows(number, fraction, moved, measures))
-                place = torch.from_numpy(moved.place) if way == "text" else slice(None)
+                new_position = torch.from_numpy(moved.new_position) if perturbation == "text" else slice(None)
                 for layer, before in states[row].attention.items():
-                    after = outputs[layer][row].float().cpu()[place] if outputs else before
+                    after = outputs[layer][row].float().cpu()[new_position] if outputs else before
                     cosine = torch.cosine_similarity(before.double(), after.double(), dim=-1).mean().item()
                     cosines.append({"sequence": number, "fraction": fraction, "layer": layer, "cosine": cosine})
                 progress.update()
@@ -203,10 +203,10 @@ def _rows(number: int, fraction: float, displacement: Displacement, measures: Ma
     columns = {
         "sequence": np.full(length, number),
         "fraction": np.full(length, fraction),
-        "realised": np.full(length, displacement.realised),
+        "moved_fraction": np.full(length, displacement.moved_fraction),
         "displacement": np.full(length, displacement.mean_shift),
         "position": np.arange(length),
-        "place": displacement.place,
+        "new_position": displacement.new_position,
         **measures,
     }
     arrays = [pa.array(columns[field.name], from_pandas=True).cast(field.type) for field in TOLERANCE]

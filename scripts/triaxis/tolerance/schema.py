@@ -8,21 +8,21 @@ DISPLACEMENTS = pa.schema(
     [
         ("sequence", pa.int32()),
         ("fraction", pa.float64()),
-        ("realised", pa.float64()),
+        ("moved_fraction", pa.float64()),
         ("position", pa.int32()),
-        ("place", pa.int32()),
+        ("new_position", pa.int32()),
     ]
 )
 TOLERANCE = pa.schema(
     [
         ("sequence", pa.int32()),
         ("fraction", pa.float64()),
-        ("realised", pa.float64()),
+        ("moved_fraction", pa.float64()),
         ("displacement", pa.float64()),
         ("position", pa.int32()),
-        ("place", pa.int32()),
+        ("new_position", pa.int32()),
         ("loss", pa.float64()),
-        ("disturbed_loss", pa.float64()),
+        ("perturbed_loss", pa.float64()),
         ("agreement", pa.bool_()),
         ("kl", pa.float64()),
     ]

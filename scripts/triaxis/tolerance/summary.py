@@ -1,4 +1,5 @@
-"""The tables of tolerance: what each way and fraction costs each model, and what its mechanism foretells of it."""
+"""The tables of tolerance: what each perturbation and fraction costs each model, and what its mechanism predicts of
+it."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class Curve:
-    """A measure of one model and way by fraction, with its interval; arrays (fractions,)."""
+    """A measure of one model and perturbation by fraction, with its interval; arrays (fractions,)."""
 
     fraction: Array
     value: Array
@@ -30,25 +31,26 @@ class Curve:
     high: Array
 
 
-# One row a (model, way, fraction, sequence): sums of losses, disturbed and plain over the same positions.
+# One row a (model, perturbation, fraction, sequence): sums of losses, perturbed and plain over the same positions.
 BY_SEQUENCE = """
 WITH rows AS (
     SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
-), plain AS (SELECT model, way, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
-SELECT model, way, fraction, sequence, any_value(realised) AS realised, any_value(displacement) AS displacement,
+), plain AS (SELECT model, perturbation, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
+SELECT model, perturbation, fraction, sequence, any_value(moved_fraction) AS moved_fraction,
+       any_value(displacement) AS displacement,
        count(loss)::DOUBLE AS count, sum(loss ORDER BY position) AS loss,
        sum(plain ORDER BY position) FILTER (loss IS NOT NULL) AS plain,
-       count(disturbed_loss)::DOUBLE AS disturbed_count, sum(disturbed_loss ORDER BY position) AS disturbed,
+       count(perturbed_loss)::DOUBLE AS perturbed_count, sum(perturbed_loss ORDER BY position) AS perturbed,
        count(plain)::DOUBLE AS all_count, sum(plain ORDER BY position) AS all_plain,
        avg(agreement::DOUBLE ORDER BY position) AS agreement, avg(kl ORDER BY position) AS kl
-FROM rows JOIN plain USING (model, way, sequence, position)
-GROUP BY model, way, fraction, sequence ORDER BY model, way, fraction, sequence
+FROM rows JOIN plain USING (model, perturbation, sequence, position)
+GROUP BY model, perturbation, fraction, sequence ORDER BY model, perturbation, fraction, sequence
 """
 
 COSINES = """
-SELECT model, way, fraction, layer, avg(cosine ORDER BY sequence) AS cosine
+SELECT model, perturbation, fraction, layer, avg(cosine ORDER BY sequence) AS cosine
 FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
-GROUP BY model, way, fraction, layer ORDER BY model, way, fraction, layer
+GROUP BY model, perturbation, fraction, layer ORDER BY model, perturbation, fraction, layer
 """
 
 LINKS = """
@@ -76,25 +78,32 @@ def perplexity_ratio(loss: NDArray, count: NDArray, plain: NDArray, plain_count:
     return np.exp(loss.sum(axis) / count.sum(axis) - plain.sum(axis) / plain_count.sum(axis))
 
 
-def summarise(files: Files, models: Sequence[str], ways: Sequence[str], samples: int, seed: int) -> list[dict]:
-    """The rows of tolerance.csv, one a (model, way, fraction).
+def tolerance_by_fraction(
+    files: Files, models: Sequence[str], perturbations: Sequence[str], samples: int, seed: int
+) -> list[dict]:
+    """The rows of tolerance.csv, one a (model, perturbation, fraction).
 
     perplexity: on the original next token, where still defined; ratio: to the plain run's over the same positions.
-    disturbed_perplexity, disturbed_ratio: on the text as disturbed, to the plain run's on its own text. With 95 %
-    bootstrap intervals over sequences. realised, displacement, agreement, kl: means over sequences.
+    perturbed_perplexity, perturbed_ratio: on the text as perturbed, to the plain run's on its own text. With 95 %
+    bootstrap intervals over sequences. moved_fraction, displacement, agreement, kl: means over sequences.
     """
     columns, rows = _columns(BY_SEQUENCE, files), []
     for model in models:
-        for way in ways:
+        for perturbation in perturbations:
             for fraction in np.unique(columns["fraction"]):
-                own = _chosen(columns, model=model, way=way, fraction=fraction)
+                own = _chosen(columns, model=model, perturbation=perturbation, fraction=fraction)
                 original = [own[name] for name in ("loss", "count", "plain", "count")]
-                disturbed = [own[name] for name in ("disturbed", "disturbed_count", "all_plain", "all_count")]
+                perturbed = [own[name] for name in ("perturbed", "perturbed_count", "all_plain", "all_count")]
                 rows.append(
-                    {"model": model, "way": way, "fraction": float(fraction), "sequences": len(own["sequence"])}
-                    | {name: float(own[name].mean()) for name in ("realised", "displacement")}
+                    {
+                        "model": model,
+                        "perturbation": perturbation,
+                        "fraction": float(fraction),
+                        "sequences": len(own["sequence"]),
+                    }
+                    | {name: float(own[name].mean()) for name in ("moved_fraction", "displacement")}
                     | _perplexity("", original, samples, seed)
-                    | _perplexity("disturbed_", disturbed, samples, seed)
+                    | _perplexity("perturbed_", perturbed, samples, seed)
                     | {name: float(own[name].mean()) for name in ("agreement", "kl")}
                 )
     return rows
@@ -119,11 +128,11 @@ def link(
 
     predicted, observed: means over heads of the root mean square change of f and of the logits. r_heads, rank_heads:
     Pearson and rank correlation of the two over heads. r_changes: mean over heads of the correlation of the changes
-    themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_WAY: the loss that each way adds;
-    summary: the rows of tolerance.csv.
+    themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_PERTURBATION: the loss that each
+    perturbation adds; summary: the rows of tolerance.csv.
     """
     columns, rows = _columns(LINKS, files), []
-    ratios = {(row["model"], row["way"], row["fraction"]): row["ratio"] for row in summary}
+    ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
     for model in models:
         for fraction in sorted({key[2] for key in ratios} - {0.0}):
             own = _chosen(columns, model=model, fraction=fraction)
@@ -135,7 +144,10 @@ def link(
                 | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
                 | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
                 | {"r_changes": _mean(own["correlation"]), "interaction": interaction[model]}
-                | {f"log_ratio_{way}": float(np.log(ratios[model, way, fraction])) for way in _ways(summary)}
+                | {
+                    f"log_ratio_{perturbation}": float(np.log(ratios[model, perturbation, fraction]))
+                    for perturbation in _perturbations(summary)
+                }
             )
     return rows
 
@@ -146,17 +158,17 @@ def _mean(values: NDArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _ways(summary: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["way"] for row in summary))
+def _perturbations(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["perturbation"] for row in summary))
 
 
 def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
-    """(model, way) -> its fractions, its layers, and the cosines (fractions, layers), means over sequences."""
+    """(model, perturbation) -> its fractions, its layers, and the cosines (fractions, layers), means over sequences."""
     columns, found = _columns(COSINES, files), {}
-    for model, way in dict.fromkeys(zip(columns["model"], columns["way"], strict=True)):
-        own = _chosen(columns, model=model, way=way)
+    for model, perturbation in dict.fromkeys(zip(columns["model"], columns["perturbation"], strict=True)):
+        own = _chosen(columns, model=model, perturbation=perturbation)
         fractions, layers = np.unique(own["fraction"]), np.unique(own["layer"])
-        found[model, way] = fractions, layers, own["cosine"].reshape(len(fractions), len(layers))
+        found[model, perturbation] = fractions, layers, own["cosine"].reshape(len(fractions), len(layers))
     return found
 
 
@@ -167,15 +179,15 @@ def links(files: Files, fraction: float) -> dict[str, Columns]:
 
 
 def curves(table: str | Path) -> dict[str, dict[str, Curve]]:
-    """model -> way -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
+    """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
     with Path(table).open() as file:
         rows = list(csv.DictReader(file))
     found: dict[str, dict[str, Curve]] = {}
-    for model, way in dict.fromkeys((row["model"], row["way"]) for row in rows):
-        own = [row for row in rows if (row["model"], row["way"]) == (model, way)]
+    for model, perturbation in dict.fromkeys((row["model"], row["perturbation"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["perturbation"]) == (model, perturbation)]
         fraction, *values = (
             np.array([float(row[name] or row["ratio"]) for row in own])
             for name in ("fraction", "ratio", "ratio_low", "ratio_high")
         )
-        found.setdefault(model, {})[way] = Curve(fraction, *values)
+        found.setdefault(model, {})[perturbation] = Curve(fraction, *values)
     return found

@@ -51,12 +51,12 @@ def test_a_head_without_a_value_is_nan(written):
     """Constant logits have no r, and NoPE layers no r_additive."""
     heads = [{"sequence": n, "layer": 0, "head": 0, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
     assert np.isnan(summary.r_by_head(written(summary.HEADS, heads), "key")["7"]).all()
-    probes = [
+    additivity = [
         {"sequence": n, "query": 3, "layer": layer, "head": 0, "r_additive": 0.5 if layer else None}
         for n in (0, 1)
         for layer in (0, 1)
     ]
-    r = mechanism.additive_by_head(written(mechanism.R_ADDITIVE, probes))["7"]
+    r = mechanism.additive_by_head(written(mechanism.R_ADDITIVE, additivity))["7"]
     np.testing.assert_array_equal(r, [[np.nan], [0.5]])
 
 

@@ -13,7 +13,7 @@ from triaxis.base.stats import interval
 from triaxis.base.tables import from_csv, to_csv
 from triaxis.fit.axes import COMBINATIONS, designs, draw_half, fit_axes
 from triaxis.fit.schema import FITS, SUMS
-from triaxis.fit.summary import by_sequence, headline, pooled_r, summarise, to_tex
+from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, to_tex
 from triaxis.fit.sums import read_sums, sum_logits, to_fits
 from triaxis.report.database import build_database
 
@@ -87,7 +87,7 @@ def test_rows_by_sequence_are_numpys(run, axes):
 @pytest.mark.parametrize("axes", COMBINATIONS)
 def test_pooled_r_is_the_correlation_of_all_cells_with_their_fits(run, axes):
     logits, files = run()
-    rows = summarise(by_sequence(files["fits"], files["sums"]), axes, MODELS, 100, 0)
+    rows = fits_by_model(by_sequence(files["fits"], files["sums"]), axes, MODELS, 100, 0)
     for row in rows:
         cells, fits = cells_and_fits(logits[row["model"]], axes)
         assert row["pooled_r"] == pytest.approx(np.corrcoef(cells.ravel(), fits.ravel())[0, 1], abs=1e-9)
@@ -105,7 +105,7 @@ def test_pooled_r_sums_along_its_axis():
 
 def test_means_are_those_of_the_fits(run):
     _, files = run()
-    rows = summarise(by_sequence(files["fits"], files["sums"]), FULL, MODELS, 100, 0)
+    rows = fits_by_model(by_sequence(files["fits"], files["sums"]), FULL, MODELS, 100, 0)
     for row in rows:
         own = [file for file in files["fits"] if f"model={row['model']}/" in file]
         fits = [fit for file in own for fit in pq.ParquetFile(file).read().to_pylist() if fit["axes"] == FULL]
@@ -119,7 +119,7 @@ def test_models_keep_the_order_asked_for(run):
     _, files = run()
     table = by_sequence(files["fits"][::-1], files["sums"])
     for models in (MODELS, MODELS[::-1]):
-        rows = summarise(table, FULL, models, 100, 0)
+        rows = fits_by_model(table, FULL, models, 100, 0)
         assert [row["model"] for row in rows] == list(models)
         assert [row["weights"] for row in rows] == ["random" if "random" in model else "trained" for model in models]
         assert all((row["sequences"], row["layers"], row["heads"]) == (4, LAYERS, HEADS) for row in rows)
@@ -128,7 +128,7 @@ def test_models_keep_the_order_asked_for(run):
 @pytest.mark.parametrize("name", ["7", "1.5", "2024-01-01", "true"])
 def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
     _, files = run([name])
-    (row,) = summarise(by_sequence(files["fits"], files["sums"]), FULL, [name], 100, 0)
+    (row,) = fits_by_model(by_sequence(files["fits"], files["sums"]), FULL, [name], 100, 0)
     assert row["model"] == name and row["sequences"] == 4
     build_database("triaxis.duckdb", {stage: f"{stage}/model=*/*.parquet" for stage in ("fits", "sums")}, {})
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
@@ -170,7 +170,7 @@ def test_columns_are_resampled_together():
 def test_one_sequence_has_no_interval(run):
     _, files = run()
     table = by_sequence(files["fits"], files["sums"])
-    (row,) = summarise(table.filter(np.array(table["sequence"]) == 0), FULL, ["tiny"], 100, 0)
+    (row,) = fits_by_model(table.filter(np.array(table["sequence"]) == 0), FULL, ["tiny"], 100, 0)
     assert row["sequences"] == 1 and 0 < row["mean_r"] < 1
     assert all(np.isnan(row[f"{name}_{end}"]) for name in ("mean_r", "pooled_r") for end in ("low", "high"))
     line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE})))))

@@ -50,14 +50,14 @@ def test_the_fit_is_that_of_a_dense_least_squares():
     assert np.abs(difference - trend @ np.linalg.lstsq(trend, difference, rcond=None)[0]).max() < 1e-9
 
 
-def test_constant_queries_and_keys_are_foretold_exactly():
+def test_constant_queries_and_keys_are_predicted_exactly():
     query, key = vectors(300, spread=0.0)
     ahead = continuation(continue_components(query, key, ROTARY, 200), 200)
     np.testing.assert_allclose(ahead["r_closed"], 1, atol=1e-6)
     assert ahead["error_beyond"].max() < 1e-3
 
 
-def test_keys_that_change_beyond_the_training_length_are_not_foretold():
+def test_keys_that_change_beyond_the_training_length_are_not_predicted():
     query, key = vectors(300, spread=0.2)
     own = continuation(continue_components(query, key, ROTARY, 200), 200)
     key[:, 200:] *= -1

@@ -24,7 +24,7 @@ def test_shrinkage_vanishes_with_many_points_and_is_whole_for_a_sphere():
 def test_held_out_points_of_the_same_distribution_are_outside_in_one_of_a_hundred():
     reference = fit_reference(draw(4, 4000, 0), draw(4, 4000, 1))
     found = measure(reference, draw(4, 4000, 2))
-    np.testing.assert_allclose(found["outside"], 0.01, atol=0.006)
+    np.testing.assert_allclose(found["outlier_share"], 0.01, atol=0.006)
     assert np.abs(found["energy"]).max() < 0.01
     # A squared Mahalanobis distance of 6 normal dimensions is chi-squared: median 5.35, 99 % quantile 16.81.
     np.testing.assert_allclose(found["median"] ** 2, 5.35, rtol=0.05)
@@ -34,9 +34,9 @@ def test_held_out_points_of_the_same_distribution_are_outside_in_one_of_a_hundre
 def test_a_shift_is_seen_by_every_measure_and_grows():
     reference = fit_reference(draw(1, 1000, 0), draw(1, 1000, 1))
     own, near, far = (measure(reference, draw(1, 1000, 2) + shift) for shift in (0, 1, 4))
-    for name in ("median", "q90", "q99", "outside", "energy"):
+    for name in ("median", "q90", "q99", "outlier_share", "energy"):
         assert own[name][0] < near[name][0] < far[name][0], name
-    assert far["outside"][0] > 0.9
+    assert far["outlier_share"][0] > 0.9
 
 
 def test_directions_of_small_variance_count_as_much_as_large_ones():
@@ -60,7 +60,7 @@ def test_the_plane_holds_the_two_largest_variances():
 
 def test_a_head_that_gives_nothing_is_no_failure():
     found = measure(fit_reference(np.zeros((1, 20, 3)), np.zeros((1, 20, 3))), np.zeros((1, 5, 3)))
-    assert found["outside"][0] == 0 and found["median"][0] == 0
+    assert found["outlier_share"][0] == 0 and found["median"][0] == 0
 
 
 def test_every_method_is_measured_on_held_out_positions_of_plain():
@@ -77,9 +77,9 @@ def test_every_method_is_measured_on_held_out_positions_of_plain():
     rows = {(row["method"], row["length"], row["head"]): row for row in distances.to_pylist()}
     for head in range(3):
         assert rows["plain", 16, head]["points"] == n // 2
-        assert rows["plain", 16, head]["outside"] <= 0.011  # calibrated to 1 % on these very points
+        assert rows["plain", 16, head]["outlier_share"] <= 0.011  # calibrated to 1 % on these very points
         same = rows["lm_infinite", 16, head] | {"method": "plain"}
         assert same == rows["plain", 16, head]
-        assert rows["plain", 32, head]["outside"] > 0.3 > rows["lm_infinite", 32, head]["outside"]
+        assert rows["plain", 32, head]["outlier_share"] > 0.3 > rows["lm_infinite", 32, head]["outlier_share"]
     cloud = clouds.to_pydict()
     assert set(cloud["layer"]) == {4} and sum(cloud["reference"]) == 3 * n // 2

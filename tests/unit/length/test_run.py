@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from triaxis.attention.layout import probe_layouts
 from triaxis.base.errors import UserError
 from triaxis.length.run import (
+    LengthPlan,
     Method,
-    Plan,
     Runner,
     bucket_losses,
     check_lengths,
@@ -22,7 +22,7 @@ from triaxis.length.run import (
     run_passkeys,
     sample_positions,
 )
-from triaxis.model.loading import Stretch, load_model, training_length_of
+from triaxis.model.loading import RopeScaling, load_model, training_length_of
 from triaxis.model.memory import watch_memory
 from triaxis.text.joined import join_documents
 from triaxis.text.schema import TOKENS
@@ -35,7 +35,7 @@ OPTIONS = {
     "inf_llm": {"block": 4, "n_init": 2, "n_local": None, "topk": 2, "repr_topk": 2, "chunk": 8},
 }
 METHODS = ["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
-PLAN = Plan([16, 32, 96], 32, positions=24, bucket=10, seed=0)
+PLAN = LengthPlan([16, 32, 96], 32, positions=24, bucket=10, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def saved(build_model, tmp_path):
 
 def runner_of(folder, name: str) -> Runner:
     own = method(name)
-    model = load_model(folder, "float32", torch.device("cpu"), stretch=own.stretch)
+    model = load_model(folder, "float32", torch.device("cpu"), rope_scaling=own.rope_scaling)
     return Runner(model, probe_layouts(model), own)
 
 
@@ -132,7 +132,7 @@ def test_positions_do_not_depend_on_the_method_and_few_of_them_are_all():
     one, two = sample_positions(PLAN, 2), sample_positions(PLAN, 2)
     assert all((a == b).all() for length in one for a, b in zip(one[length], two[length], strict=True))
     assert not (one[96][0] == one[96][1]).all()
-    assert [len(own[0]) for own in sample_positions(Plan([16, 20], 16, 64, 8, 0), 1).values()] == [16, 4]
+    assert [len(own[0]) for own in sample_positions(LengthPlan([16, 20], 16, 64, 8, 0), 1).values()] == [16, 4]
 
 
 def test_methods_agree_within_their_window_and_differ_beyond(saved):
@@ -162,7 +162,7 @@ def test_dynamic_scaling_does_not_remember_longer_texts(saved):
 
 def test_stretching_goes_through_transformers_own_configuration(saved):
     for kind in ("yarn", "linear", "dynamic"):
-        model = load_model(saved, "float32", torch.device("cpu"), stretch=Stretch(kind, 3.0, 32))
+        model = load_model(saved, "float32", torch.device("cpu"), rope_scaling=RopeScaling(kind, 3.0, 32))
         config = AutoConfig.from_pretrained(saved)
         config.rope_parameters = config.rope_parameters | {
             "rope_type": kind,
@@ -275,15 +275,15 @@ def test_a_model_without_rope_is_refused():
     model = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(UserError, match="Triaxis needs a RoPE model"):
         probe_layouts(model)
-    with pytest.raises(UserError, match="has no RoPE that 'yarn' could stretch"):
-        Stretch("yarn", 2.0, 32).apply(config)
+    with pytest.raises(UserError, match="has no RoPE that 'yarn' could scale"):
+        RopeScaling("yarn", 2.0, 32).apply(config)
 
 
 def test_a_model_that_is_stretched_already_is_not_stretched_again():
     linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}
     config = AutoConfig.for_model("llama", **SIZES | {"rope_parameters": linear})
     with pytest.raises(UserError, match="scales its RoPE already"):
-        Stretch("yarn", 2.0, 32).apply(config)
+        RopeScaling("yarn", 2.0, 32).apply(config)
 
 
 def test_attention_that_reads_more_than_its_logits_is_refused(saved):

@@ -13,9 +13,9 @@ from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.logits import features
 from triaxis.logits.features import Features
-from triaxis.mechanism.additivity import closed_form, make_grid, null_r, probe, probe_layer
-from triaxis.mechanism.complex_form import heads_as_waves, read_layers, to_waves, turns_at
-from triaxis.mechanism.schema import PROBES
+from triaxis.mechanism.additivity import additivity_of, closed_form, make_grid, measure_additivity, null_r
+from triaxis.mechanism.complex_form import heads_as_components, read_layers, to_components, turns_at
+from triaxis.mechanism.schema import ADDITIVITY
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features, make_rotary
 
 
@@ -25,9 +25,9 @@ def rotary(request) -> Rotary:
 
 
 def make_form(rotary: Rotary, distances=None, seed: int = 0):
-    """A random query and key head of LENGTH positions, scaled waves, and their closed form on a grid."""
+    """A random query and key head of LENGTH positions, scaled components, and their closed form on a grid."""
     layer = make_features(rotary, 1, 1, seed=seed)
-    _, query, key = next(heads_as_waves(layer, rotary))
+    _, query, key = next(heads_as_components(layer, rotary))
     distances = np.arange(0, LENGTH, 3) if distances is None else distances
     form = closed_form(key[::2], key.mean(0), len(rotary.frequency), turns_at(rotary, distances))
     return layer, query, form, distances
@@ -81,12 +81,12 @@ def test_a_broken_bound_is_not_reported_as_a_result(monkeypatch):
     _, query, form, _ = make_form(make_rotary())
     monkeypatch.setattr(type(form), "bound", lambda self, query, out: 0 * self.logits(query))
     with pytest.raises(ArithmeticError, match="bound"):
-        probe(query, form)
+        additivity_of(query, form)
 
 
 def test_probe_is_what_a_dense_computation_gives(rotary):
     layer, query, form, distances = make_form(rotary)
-    values = probe(query, form)
+    values = additivity_of(query, form)
     w = dense_logits(layer.query[0], layer.key[0, ::2], rotary, distances)
     sums = form.f(query)[:, :, None] + form.g(query)[:, None]
     for number, (cells, predicted) in enumerate(zip(w, sums, strict=True)):
@@ -111,7 +111,7 @@ def test_on_the_grids_own_means_the_closed_form_is_the_additive_fit():
     w = dense_logits(layer.query[0], layer.key[0, ::2], rotary, distances)
     fit = w.mean(2, keepdims=True) + w.mean(1, keepdims=True) - w.mean((1, 2), keepdims=True)
     np.testing.assert_allclose(own.f(query)[:, :, None] + own.g(query)[:, None], fit, atol=1e-10)
-    values = probe(query, own)
+    values = additivity_of(query, own)
     np.testing.assert_allclose(values.r_closed_form, values.r_additive, atol=1e-12)
 
 
@@ -122,8 +122,10 @@ def test_an_additive_model_has_no_interaction():
     key = generator.standard_normal((LENGTH, 10))
     key[:, [0, 1, 4, 5]] = generator.standard_normal(4)
     query = generator.standard_normal((5, 10))
-    form = closed_form(to_waves(key, rotary), to_waves(key, rotary).mean(0), 4, turns_at(rotary, np.arange(LENGTH)))
-    values = probe(rotary.scale * to_waves(query, rotary), form)
+    form = closed_form(
+        to_components(key, rotary), to_components(key, rotary).mean(0), 4, turns_at(rotary, np.arange(LENGTH))
+    )
+    values = additivity_of(rotary.scale * to_components(query, rotary), form)
     np.testing.assert_allclose(values.r_additive, 1, atol=1e-12)
     np.testing.assert_allclose(values.r_closed_form, 1, atol=1e-12)
     np.testing.assert_allclose(values.interaction, 0, atol=1e-12)
@@ -143,7 +145,7 @@ def test_a_purely_interacting_model_gives_what_theory_says(frequency):
     key = size * np.exp(2j * np.pi * np.arange(keys) / keys)[:, None]
     rotary = replace(make_rotary(1), frequency=np.array([frequency]))
     form = closed_form(key, key.mean(0), 1, turns_at(rotary, np.arange(LENGTH)))
-    values = probe(np.array([[q]]), form)
+    values = additivity_of(np.array([[q]]), form)
     c = abs(np.sin(LENGTH * frequency / 2) / (LENGTH * np.sin(frequency / 2)))
     assert values.r_additive[0] == pytest.approx(c, abs=1e-7)
     assert values.interaction[0] == pytest.approx(1 - c**2, abs=1e-12)
@@ -161,7 +163,7 @@ def test_the_bound_is_small_where_keys_are_constant_or_turns_few(length):
     """Pair by pair the bound is at most |q| |k - kbar| min(2, t (L - 1)): no key spread or no turn, no residual."""
     rotary = make_rotary(6)
     layer = make_features(rotary, 1, 1, length)
-    _, query, key = next(heads_as_waves(layer, rotary))
+    _, query, key = next(heads_as_components(layer, rotary))
     form = closed_form(key, key.mean(0), 6, turns_at(rotary, np.arange(length)))
     reach = np.minimum(2, rotary.frequency * (length - 1))
     ceiling = np.einsum("qm,km,m->qk", np.abs(query), np.abs(key - key.mean(0)), reach)
@@ -170,8 +172,8 @@ def test_the_bound_is_small_where_keys_are_constant_or_turns_few(length):
 
 def test_the_rows_of_a_layer(rotary):
     layer, grid = make_features(rotary), make_grid(LENGTH, 3, 10, 7)
-    table = probe_layer(layer, rotary, grid)
-    assert table.schema == PROBES
+    table = measure_additivity(layer, rotary, grid)
+    assert table.schema == ADDITIVITY
     assert len(table) == 4 * 3
     assert table["sequence"].unique().to_pylist() == [3] and table["layer"].unique().to_pylist() == [1]
     assert table["head"].to_pylist() == np.repeat(np.arange(4), 3).tolist()
@@ -183,7 +185,7 @@ def test_the_rows_of_a_layer(rotary):
 def test_a_layer_without_rotary_dimensions_is_not_averaged_in():
     """Its logits do not see distance: r 1 would be true and say nothing, so there is none."""
     rotary = ROTARIES["nothing turns"]
-    table = probe_layer(make_features(rotary), rotary, make_grid(LENGTH, 3, 10, 7))
+    table = measure_additivity(make_features(rotary), rotary, make_grid(LENGTH, 3, 10, 7))
     for name in ("r_additive", "interaction", "r_closed_form", "bound_mean", "residual_rms", "residual_max"):
         assert table[name].null_count == len(table), name
     assert table["logit_rms"].null_count == 0
@@ -217,7 +219,7 @@ def test_null_r_is_what_keys_without_a_mean_give(unrotated):
     """Many keys and queries of independent normal dimensions: f all but vanishes and the pairs are independent."""
     rotary = make_rotary(8, unrotated)
     grid = make_grid(400, 50, 400, 40)
-    table = probe_layer(centred(rotary, 400), rotary, grid)
+    table = measure_additivity(centred(rotary, 400), rotary, grid)
     mean = 1 - table["interaction"].to_numpy().mean()
     assert null_r({0: rotary}, grid.distances) == pytest.approx(np.sqrt(mean), abs=0.02)
 
@@ -259,8 +261,10 @@ def test_a_layer_without_keys_is_refused(tmp_path):
 
 def test_probes_are_read_by_duckdb(tmp_path):
     rotary, path = make_rotary(), tmp_path / "model=m" / "shard-0000.parquet"
-    parts = [probe_layer(make_features(rotary, seed=seed), rotary, make_grid(LENGTH, 3, 10, 7)) for seed in (0, 1)]
-    parquet.write_parquet(path, parquet.batched(parts), PROBES, {"model": "m"})
+    parts = [
+        measure_additivity(make_features(rotary, seed=seed), rotary, make_grid(LENGTH, 3, 10, 7)) for seed in (0, 1)
+    ]
+    parquet.write_parquet(path, parquet.batched(parts), ADDITIVITY, {"model": "m"})
     query = f"SELECT count(*), avg(r_additive), any_value(model) FROM read_parquet('{path}', hive_partitioning = true)"
     count, mean, model = duckdb.sql(query).fetchall()[0]
     assert (count, model) == (24, "m")
@@ -272,4 +276,4 @@ def test_rotary_round_trip_keeps_the_waves(rotary):
     """What is stored of a rotation is all that the closed form needs."""
     (back,) = rope.from_table(rope.to_table([0], [rotary], [0.0])).values()
     vectors = np.random.default_rng(0).standard_normal((3, 2 * len(rotary.frequency) + len(rotary.unrotated)))
-    np.testing.assert_array_equal(to_waves(vectors, back), to_waves(vectors, rotary))
+    np.testing.assert_array_equal(to_components(vectors, back), to_components(vectors, rotary))

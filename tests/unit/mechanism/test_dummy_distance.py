@@ -6,8 +6,8 @@ from scipy.signal import correlate
 
 from triaxis.base.stats import weighted_correlation
 from triaxis.fit.axes import Design, fix_gauge
-from triaxis.mechanism.complex_form import heads_as_waves, turns_at
-from triaxis.mechanism.dummy_distance import distance_sums, fit_layer, key_sums, key_waves, query_sums, true_totals
+from triaxis.mechanism.complex_form import heads_as_components, turns_at
+from triaxis.mechanism.dummy_distance import distance_sums, fit_layer, key_spectrum, key_sums, query_sums, true_totals
 from triaxis.mechanism.schema import DUMMIES
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features
 
@@ -37,7 +37,7 @@ def true_matrix(query, key, rotary) -> np.ndarray:
 
 def test_sums_of_the_true_matrix(rotary):
     layer = make_features(rotary)
-    for head, query, key in heads_as_waves(layer, rotary):
+    for head, query, key in heads_as_components(layer, rotary):
         matrix = np.tril(true_matrix(layer.query[head], layer.key[head // 2], rotary))
         dense = [[np.trace(matrix, -d) for d in range(LENGTH)], matrix.sum(1), matrix.sum(0)]
         totals = true_totals(query, key, turns_at(rotary, np.arange(LENGTH)))
@@ -50,15 +50,15 @@ def test_running_sums_and_correlations():
     causal = np.tril(np.ones((9, 9)))[..., None]
     np.testing.assert_allclose(query_sums(query, key), (products * causal).sum(1), atol=1e-12)
     np.testing.assert_allclose(key_sums(query, key), (products * causal).sum(0), atol=1e-12)
-    by_wave = [correlate(query[:, m], key[:, m])[8:] for m in range(3)]
-    np.testing.assert_allclose(distance_sums(query, key), np.transpose(by_wave), atol=1e-12)
+    by_component = [correlate(query[:, m], key[:, m])[8:] for m in range(3)]
+    np.testing.assert_allclose(distance_sums(query, key), np.transpose(by_component), atol=1e-12)
 
 
 def test_the_key_component_of_a_dummy_matrix_is_that_of_a_dense_refit(rotary):
     layer, design = make_features(rotary), Design(CAUSAL)
     turn = turns_at(rotary, DISTANCES)
-    for head, query, key in heads_as_waves(layer, rotary):
-        components = (turn @ key_waves(query, key, design)).real
+    for head, query, key in heads_as_components(layer, rotary):
+        components = (turn @ key_spectrum(query, key, design)).real
         matrices = dense_logits(layer.query[head], layer.key[head // 2], rotary, DISTANCES).swapaxes(0, 1)
         for component, matrix in zip(components, matrices, strict=True):
             np.testing.assert_allclose(component, dense_fit(matrix, False)[2], rtol=0, atol=1e-9)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from triaxis.attention.rope import Rotary
-from triaxis.mechanism.additivity import ClosedForm, probe
+from triaxis.mechanism.additivity import ClosedForm, additivity_of
 from triaxis.mechanism.complex_form import turns_at
 from triaxis.mechanism.expressivity import (
     TARGETS,
@@ -44,7 +44,7 @@ def test_a_head_of_real_dimensions_reaches_a_table_that_is_all_interaction():
     vectors = np.concatenate([keys.real, keys.imag], axis=1)
     turned = rotary.rotate(np.tile(np.concatenate([query.real, query.imag]), (32, 1)), np.arange(32))
     np.testing.assert_allclose(vectors @ turned.T, table, atol=1e-10)
-    values = probe(query[None], ClosedForm(keys, keys.mean(0), turns_at(rotary, np.arange(32))))
+    values = additivity_of(query[None], ClosedForm(keys, keys.mean(0), turns_at(rotary, np.arange(32))))
     assert values.interaction[0] == pytest.approx(1, abs=1e-10)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from triaxis.base import parquet
-from triaxis.mechanism.complex_form import heads_as_waves, turns_at
+from triaxis.mechanism.complex_form import heads_as_components, turns_at
 from triaxis.mechanism.patterns import concentration, constancy, measure_layer, moments, turns_over, variances
 from triaxis.mechanism.schema import PATTERNS
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features, make_rotary
@@ -43,14 +43,16 @@ def test_contributions_add_up_to_the_analysis_of_variance(rotary, start):
 
 def test_a_contribution_is_the_covariance_of_a_wave_with_the_whole():
     rotary = ROTARIES["partial"]
-    _, query, key = next(heads_as_waves(make_features(rotary), rotary))
+    _, query, key = next(heads_as_components(make_features(rotary), rotary))
     turn = turns_at(rotary, np.arange(LENGTH))
     centred = key - key.mean(0)
-    waves = np.einsum("qm,km,dm->mqdk", query, centred.conj(), turn - turn.mean(0)).real
-    expected = [(wave * waves.sum(0)).mean() for wave in waves]
+    components = np.einsum("qm,km,dm->mqdk", query, centred.conj(), turn - turn.mean(0)).real
+    expected = [(component * components.sum(0)).mean() for component in components]
     np.testing.assert_allclose(variances(query, key, turn)[2], expected, atol=1e-12)
-    waves = np.einsum("qm,m,dm->mqd", query, key.mean(0).conj(), turn - turn.mean(0)).real
-    np.testing.assert_allclose(variances(query, key, turn)[0], [(w * waves.sum(0)).mean() for w in waves], atol=1e-12)
+    components = np.einsum("qm,m,dm->mqd", query, key.mean(0).conj(), turn - turn.mean(0)).real
+    np.testing.assert_allclose(
+        variances(query, key, turn)[0], [(w * components.sum(0)).mean() for w in components], atol=1e-12
+    )
 
 
 def test_moments_of_independent_products_multiply():

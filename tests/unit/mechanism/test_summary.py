@@ -7,10 +7,10 @@ import pytest
 from triaxis.base import parquet
 from triaxis.base.stats import weighted_correlation
 from triaxis.fit.axes import Design
-from triaxis.mechanism.additivity import make_grid, probe_layer
+from triaxis.mechanism.additivity import make_grid, measure_additivity
 from triaxis.mechanism.dummy_distance import fit_layer
 from triaxis.mechanism.patterns import measure_layer
-from triaxis.mechanism.summary import summarise
+from triaxis.mechanism.summary import mechanism_by_model
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
 GRID = make_grid(LENGTH, 3, 10, 9)
@@ -26,7 +26,7 @@ def write_model(folder, model, rotaries, sequences=3):
         for made in [make_features(rotary, seed=100 * sequence + layer)]
     ]
     stages = {
-        "probes": [probe_layer(x, rotaries[x.layer], GRID) for x in layers],
+        "additivity": [measure_additivity(x, rotaries[x.layer], GRID) for x in layers],
         "dummies": [fit_layer(x, rotaries[x.layer], GRID.distances, DESIGN) for x in layers],
         "patterns": [measure_layer(x, rotaries[x.layer]) for x in layers],
     }
@@ -43,8 +43,8 @@ def files(folder, stage):
 
 
 def summary(folder, models):
-    stages = (files(folder, stage) for stage in ("probes", "dummies", "patterns"))
-    return summarise(*stages, dict.fromkeys(models, 0.5), 200, 0)
+    stages = (files(folder, stage) for stage in ("additivity", "dummies", "patterns"))
+    return mechanism_by_model(*stages, dict.fromkeys(models, 0.5), 200, 0)
 
 
 def column(table, name, **where):
@@ -72,7 +72,7 @@ def made(folder):
 
 def test_means_are_over_rotary_layers_heads_and_queries(folder, made):
     row, random, _ = summary(folder, made)
-    r = column(made["m"]["probes"], "r_additive").astype(float)
+    r = column(made["m"]["additivity"], "r_additive").astype(float)
     assert row["mean_r_additive"] == pytest.approx(np.nanmean(r))
     assert row["mean_r_additive_low"] < row["mean_r_additive"] < row["mean_r_additive_high"]
     assert (row["sequences"], row["layers"], row["nope_layers"], row["heads"]) == (3, 3, 1, 4)

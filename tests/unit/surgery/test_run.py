@@ -15,13 +15,13 @@ from triaxis.base.errors import UserError
 from triaxis.surgery.additive import Additive, from_table, to_table
 from triaxis.surgery.run import (
     VARIANTS,
-    Patient,
+    SharedRun,
     calibrate_model,
-    cuts_by_layer,
     decoder_blocks,
+    interventions_by_layer,
     most_damaging,
-    operate_model,
     replace,
+    run_surgery,
 )
 from triaxis.surgery.schema import SURGERY
 from triaxis.surgery.summary import by_variant
@@ -68,9 +68,9 @@ def forms_of(model: PreTrainedModel, seed: int = 1) -> dict[tuple[str, int], Add
     return calibrate_model(model, probe_layouts(model), draw(3, seed), batch=2)
 
 
-def operate(model: PreTrainedModel, forms, **options) -> list[dict]:
+def surgery_rows(model: PreTrainedModel, forms, **options) -> list[dict]:
     settings = {"batch": 2, "stepwise": ["f+g"], "step_sequences": 2, "heads_of_layers": 1} | options
-    return operate_model(model, probe_layouts(model), draw(3, 2), [5, 6, 7], forms, **settings).to_pylist()
+    return run_surgery(model, probe_layouts(model), draw(3, 2), [5, 6, 7], forms, **settings).to_pylist()
 
 
 def run(model: PreTrainedModel, attend: Callable, tokens: np.ndarray) -> torch.Tensor:
@@ -125,18 +125,22 @@ def test_weights_are_those_of_the_models_own_eager_attention(family: str) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     model = build(family)
-    patient, forms = Patient(model, probe_layouts(model), draw(2, 2)), forms_of(model)
-    layers = patient.rotating()
-    whole = next(cut for cut in cuts_by_layer(layers) if cut.scope == "from_first" and cut.layer == layers[-1])
+    shared, forms = SharedRun(model, probe_layouts(model), draw(2, 2)), forms_of(model)
+    layers = shared.rotating()
+    whole = next(
+        intervention
+        for intervention in interventions_by_layer(layers)
+        if intervention.scope == "from_first" and intervention.layer == layers[-1]
+    )
     variant = VARIANTS["f+g"]
-    attend = replace(variant, forms, patient.rotaries, frozenset(layers))
-    patient.outputs["replaced"] = []
-    full = patient.reference.compare(patient._run(attend, keep="replaced"))
-    assert patient.operate(variant, forms, whole) == full
-    for cut in cuts_by_layer(layers):
-        attend = replace(variant, forms, patient.rotaries, cut.layers)
-        slow = patient.reference.compare(patient._run(attend))
-        for one, other in zip(patient.operate(variant, forms, cut), slow, strict=True):
+    attend = replace(variant, forms, shared.rotaries, frozenset(layers))
+    shared.outputs["replaced"] = []
+    full = shared.reference.compare(shared._run(attend, keep="replaced"))
+    assert shared.run(variant, forms, whole) == full
+    for intervention in interventions_by_layer(layers):
+        attend = replace(variant, forms, shared.rotaries, intervention.layers)
+        slow = shared.reference.compare(shared._run(attend))
+        for one, other in zip(shared.run(variant, forms, intervention), slow, strict=True):
             assert one == pytest.approx(other, abs=1e-6)
 
 
@@ -240,7 +244,7 @@ def test_a_model_whose_keys_are_constant_where_pairs_turn_loses_nothing() -> Non
     half = 4  # of 8 pairs: with this theta, the second half turns by less than 1e-14 a token
     for layer in model.model.layers:
         layer.self_attn.k_proj.weight.view(2, 2, 8, 64)[:, :, :half] = 0
-    rows = operate(model, forms_of(model), stepwise=[], heads_of_layers=1)
+    rows = surgery_rows(model, forms_of(model), stepwise=[], heads_of_layers=1)
     for row in rows:
         if row["variant"] not in ("f", "g"):
             assert row["kl"] <= 1e-5, row
@@ -252,7 +256,7 @@ def test_an_additive_model_that_position_rules_is_lost_without_f() -> None:
     model = build("llama", attention_bias=True)
     for layer in model.model.layers:
         layer.self_attn.k_proj.weight.zero_()
-    losses = {row["variant"]: row["kl"] for row in operate(model, forms_of(model), stepwise=[])}
+    losses = {row["variant"]: row["kl"] for row in surgery_rows(model, forms_of(model), stepwise=[])}
     assert losses["f+g"] <= 1e-5 and losses["f"] <= 1e-5 < losses["g"]
 
 
@@ -272,7 +276,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
     model = build("llama")
     ids = torch.from_numpy(draw(1, 2)).long()
     before = model(input_ids=ids).logits
-    operate(model, forms_of(model))
+    surgery_rows(model, forms_of(model))
     assert torch.equal(before, model(input_ids=ids).logits)
     assert not any("forward" in vars(module) for module in model.modules())
 
@@ -282,7 +286,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
 
 def test_rows_cover_every_scope_once_and_agree_where_scopes_meet() -> None:
     model = build("llama")
-    rows = operate(model, forms_of(model), heads_of_layers=2)
+    rows = surgery_rows(model, forms_of(model), heads_of_layers=2)
     keys = [(row["sequence"], row["variant"], row["scope"], row["layer"], row["head"]) for row in rows]
     assert len(set(keys)) == len(keys) == 3 * len(VARIANTS) + 2 * (3 * 3 + 2 * 4)
     found = dict(zip(keys, rows, strict=True))
@@ -300,7 +304,7 @@ def test_rows_cover_every_scope_once_and_agree_where_scopes_meet() -> None:
 def test_batches_do_not_matter() -> None:
     model = build("qwen3")
     forms = forms_of(model)
-    one, three = operate(model, forms, batch=1), operate(model, forms, batch=3)
+    one, three = surgery_rows(model, forms, batch=1), surgery_rows(model, forms, batch=3)
 
     def order(row: dict) -> tuple:
         return tuple(str(row[name]) for name in ("sequence", "variant", "scope", "layer", "head"))
@@ -314,7 +318,7 @@ def test_layers_without_rotation_are_left_alone() -> None:
     model = build("smollm3")
     forms = forms_of(model)
     assert {layer for _, layer in forms} == {0, 2}
-    assert {row["layer"] for row in operate(model, forms) if row["scope"] == "layer"} == {0, 2}
+    assert {row["layer"] for row in surgery_rows(model, forms) if row["scope"] == "layer"} == {0, 2}
 
 
 def test_calibration_is_the_same_again_and_survives_its_table() -> None:
@@ -348,7 +352,7 @@ def test_a_model_that_its_own_logits_change_is_refused(monkeypatch) -> None:
     forms = forms_of(model)
     monkeypatch.setattr(Call, "logits", lambda call: torch.zeros(*call.query.shape[:3], call.query.shape[2]))
     with pytest.raises(UserError, match="own logits, put back, move its loss") as caught:
-        operate(model, forms)
+        surgery_rows(model, forms)
     assert "\n" not in str(caught.value)
 
 
@@ -386,7 +390,7 @@ def test_too_small_a_corpus_for_calibration_is_refused() -> None:
 
 def test_the_table_is_the_means_over_sequences_by_loss(tmp_path) -> None:
     model = build("llama")
-    rows = operate_model(
+    rows = run_surgery(
         model,
         probe_layouts(model),
         draw(3, 2),

@@ -22,7 +22,7 @@ FAMILIES = {
     "gpt_oss": {"head_dim": 16, "sliding_window": 5, "num_local_experts": 2, "num_experts_per_tok": 1},
     "smollm3": {"no_rope_layers": [1, 0]},
 }
-WAYS = ("text", "position", "feature")
+PERTURBATIONS = ("text", "position", "feature")
 TOLERANCE = 2e-5
 
 
@@ -40,22 +40,29 @@ def moved(one: Item, fraction: float = 1.0, seed: int = 0) -> ContextDisplacemen
 
 
 @torch.inference_mode()
-def naively(model, layouts, one: Item, way: str = "text", displacement: ContextDisplacement | None = None) -> list:
+def naively(
+    model, layouts, one: Item, perturbation: str = "text", displacement: ContextDisplacement | None = None
+) -> list:
     """Each answer alone behind the prompt, one run each: the log-probabilities of its tokens, and whether first."""
     found = []
     for answer in one.answers:
         tokens = np.concatenate([one.tokens, answer])
         count, prompt = len(tokens), len(one.tokens)
         own = displacement.grown(count) if displacement else None
-        place = torch.arange(count)[None]
-        if own is not None and way == "text":
+        position = torch.arange(count)[None]
+        if own is not None and perturbation == "text":
             tokens = tokens[own.order]
-        if own is not None and way == "position":
-            place = torch.from_numpy(own.place)[None]
+        if own is not None and perturbation == "position":
+            position = torch.from_numpy(own.new_position)[None]
         ids = torch.from_numpy(tokens).long()[None]
         # A mask of ones: without one, indices that do not rise are read as packed sequences.
-        inputs = {"input_ids": ids, "position_ids": place, "attention_mask": torch.ones_like(ids), "use_cache": False}
-        if own is not None and way == "feature":
+        inputs = {
+            "input_ids": ids,
+            "position_ids": position,
+            "attention_mask": torch.ones_like(ids),
+            "use_cache": False,
+        }
+        if own is not None and perturbation == "feature":
             offsets = torch.from_numpy(own.offsets())[None]
             with attending(model, layouts, scatter(lambda offsets=offsets: offsets)):
                 logits = model(**inputs).logits[0]
@@ -82,25 +89,25 @@ def test_branches_are_answers_that_each_follow_the_prompt_alone(build_model, fam
         agree(scored, naively(model, layouts, one))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_disturbed_branches_are_disturbed_runs_of_each_answer(build_model, family, way):
+def test_perturbed_branches_are_perturbed_runs_of_each_answer(build_model, family, perturbation):
     model = build_model(family, **FAMILIES[family])
     layouts = probe_layouts(model)
     one = item(4)
     displacement = moved(one)
-    (scored,) = score_answers(model, layouts, [one], way, [displacement])
-    agree(scored, naively(model, layouts, one, way, displacement))
+    (scored,) = score_answers(model, layouts, [one], perturbation, [displacement])
+    agree(scored, naively(model, layouts, one, perturbation, displacement))
     (plain,) = score_answers(model, layouts, [one])
     assert np.abs(scored[0].log_probabilities - plain[0].log_probabilities).max() > 1e-4
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_run_disturbed_by_nothing_is_the_plain_run_to_the_bit(build_model, way):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_a_run_perturbed_by_nothing_is_the_plain_run_to_the_bit(build_model, perturbation):
     model = build_model("llama")
     layouts, items = probe_layouts(model), [item(5), item(6)]
     plain = score_answers(model, layouts, items, batch=2)
-    none = score_answers(model, layouts, items, way, [moved(one, 0.0) for one in items], batch=2)
+    none = score_answers(model, layouts, items, perturbation, [moved(one, 0.0) for one in items], batch=2)
     for one, other in zip(plain, none, strict=True):
         for answer, same in zip(one, other, strict=True):
             assert np.array_equal(answer.log_probabilities, same.log_probabilities) and answer.greedy == same.greedy
@@ -135,7 +142,7 @@ def test_a_model_that_repeats_gets_the_answers_that_repeat():
 
 def test_no_branch_sees_another_and_no_token_its_future():
     pack = Pack.of(np.arange(4, dtype=np.int32), [np.arange(n, dtype=np.int32) for n in (3, 1, 2)])
-    assert pack.place.tolist() == [0, 1, 2, 3, 4, 5, 4] and pack.branch.tolist() == [-1] * 4 + [0, 0, 2]
+    assert pack.position.tolist() == [0, 1, 2, 3, 4, 5, 4] and pack.branch.tolist() == [-1] * 4 + [0, 0, 2]
 
     class Plain:
         dtype, device = torch.float32, "cpu"
@@ -151,7 +158,7 @@ def test_no_branch_sees_another_and_no_token_its_future():
     assert torch.equal(seen, expected)
 
 
-# What the feature way moves
+# What the feature perturbation moves
 
 
 def test_offsets_touch_what_lies_in_the_context_only():

@@ -1,4 +1,4 @@
-"""The items of the tasks: real sentences, needles, questions, and which of their words may be disturbed."""
+"""The items of the tasks: real sentences, needles, questions, and which of their words may be perturbed."""
 
 import json
 import zipfile

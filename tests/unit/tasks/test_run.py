@@ -15,16 +15,16 @@ from triaxis.base.errors import UserError
 from triaxis.base.tables import to_csv
 from triaxis.tasks.branches import Answered, within_context
 from triaxis.tasks.figures import plot_tasks
-from triaxis.tasks.harness import context_item, disturbed_model, import_harness, run_harness
+from triaxis.tasks.harness import context_item, import_harness, perturbed_model, run_harness
 from triaxis.tasks.items import Item
 from triaxis.tasks.run import Conditions, generate, judge, run_items
 from triaxis.tasks.schema import TASKS
 from triaxis.tasks.summary import by_condition, read_conditions
 from triaxis.tolerance.displacement import STAYS, displace
-from triaxis.tolerance.perturb import disturbing
+from triaxis.tolerance.perturb import perturbing
 from unit.tasks.test_branches import item, naively
 
-WAYS = ["text", "position", "feature"]
+PERTURBATIONS = ["text", "position", "feature"]
 TEXT = "In the garden of the old house many people were looking for the lost letter of the king. " * 3
 
 
@@ -41,7 +41,10 @@ def _bytes() -> ByteLevelBPETokenizer:
 
 
 def conditions(**changes) -> Conditions:
-    return Conditions(**{"ways": WAYS, "fractions": [0.0, 0.3, 1.0], "unit": "word", "window": 1, "seed": 0} | changes)
+    return Conditions(
+        **{"perturbations": PERTURBATIONS, "fractions": [0.0, 0.3, 1.0], "unit": "word", "window": 1, "seed": 0}
+        | changes
+    )
 
 
 def test_an_item_is_judged_by_its_first_answer():
@@ -63,15 +66,15 @@ def rows(build_model, tokenizer) -> list[dict]:
 
 def test_rows_are_one_an_item_and_condition_and_share_what_is_plain(rows):
     assert len(rows) == 5 * 3 * 3
-    assert len({(row["item"], row["way"], row["fraction"]) for row in rows}) == len(rows)
-    found = {(row["item"], row["way"], row["fraction"]): row for row in rows}
+    assert len({(row["item"], row["perturbation"], row["fraction"]) for row in rows}) == len(rows)
+    found = {(row["item"], row["perturbation"], row["fraction"]): row for row in rows}
     for number in range(5):
-        plain = [found[number, way, 0.0] for way in WAYS]
-        assert all({**row, "way": ""} == {**plain[0], "way": ""} for row in plain)
-        assert plain[0]["realised"] == plain[0]["displacement"] == 0
-        assert found[number, "text", 1.0]["realised"] > 0.5
+        plain = [found[number, perturbation, 0.0] for perturbation in PERTURBATIONS]
+        assert all({**row, "perturbation": ""} == {**plain[0], "perturbation": ""} for row in plain)
+        assert plain[0]["moved_fraction"] == plain[0]["displacement"] == 0
+        assert found[number, "text", 1.0]["moved_fraction"] > 0.5
         for fraction in (0.3, 1.0):
-            assert len({(found[number, way, fraction]["displacement"]) for way in WAYS}) == 1
+            assert len({(found[number, perturbation, fraction]["displacement"]) for perturbation in PERTURBATIONS}) == 1
     assert any(found[n, "text", 1.0]["log_probability"] != found[n, "text", 0.0]["log_probability"] for n in range(5))
 
 
@@ -91,7 +94,7 @@ def test_a_prompt_without_words_to_swap_is_plain_and_a_task_of_such_is_refused(b
     still = Item(item(0).tokens, np.full(14, STAYS), range(0), item(0).answers)
     rows = run_items(model, layouts, tokenizer, [still, item(1)], conditions(), batch=2).to_pylist()
     own = [row for row in rows if row["item"] == 0]
-    assert len({row["log_probability"] for row in own}) == 1 and not any(row["realised"] for row in own)
+    assert len({row["log_probability"] for row in own}) == 1 and not any(row["moved_fraction"] for row in own)
     with pytest.raises(UserError, match="no prompt of this task has two whole words"):
         run_items(model, layouts, tokenizer, [still], conditions(), batch=1)
 
@@ -99,26 +102,29 @@ def test_a_prompt_without_words_to_swap_is_plain_and_a_task_of_such_is_refused(b
 # Generation
 
 
-def slowly(model, layouts, one: Item, way: str, displacement, count: int) -> list[int]:
+def slowly(model, layouts, one: Item, perturbation: str, displacement, count: int) -> list[int]:
     """Token by token, the whole text anew each time."""
     ids = torch.from_numpy(one.tokens).long()[None]
     for _ in range(count):
-        with torch.inference_mode(), disturbing(model, layouts, way, lambda ids: [displacement.grown(ids.shape[1])]):
+        with (
+            torch.inference_mode(),
+            perturbing(model, layouts, perturbation, lambda ids: [displacement.grown(ids.shape[1])]),
+        ):
             logits = model(input_ids=ids, use_cache=False).logits
         ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
     return ids[0, len(one.tokens) :].tolist()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_generation_is_greedy_under_the_disturbance(build_model, way):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_generation_is_greedy_under_the_perturbation(build_model, perturbation):
     model = build_model("llama", eos_token_id=None)
     layouts, one = probe_layouts(model), item(3)
     for fraction in (0.0, 1.0):
         own = within_context(one, displace(one.units("token"), fraction, 3, (0,)))
-        found = generate(model, layouts, one.tokens, way, own, 6)
-        assert found.tolist() == slowly(model, layouts, one, way, own, 6)
-    assert generate(model, layouts, one.tokens, way, None, 6).tolist() == slowly(
-        model, layouts, one, way, within_context(one, displace(one.words, 0, 1, (0,))), 6
+        found = generate(model, layouts, one.tokens, perturbation, own, 6)
+        assert found.tolist() == slowly(model, layouts, one, perturbation, own, 6)
+    assert generate(model, layouts, one.tokens, perturbation, None, 6).tolist() == slowly(
+        model, layouts, one, perturbation, within_context(one, displace(one.words, 0, 1, (0,))), 6
     )
 
 
@@ -186,16 +192,16 @@ def test_a_harness_that_is_not_installed_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_the_harness_scores_continuations_of_disturbed_contexts(build_model, tokenizer, fake_harness):
+def test_the_harness_scores_continuations_of_perturbed_contexts(build_model, tokenizer, fake_harness):
     model = build_model("llama", vocab_size=256)
     layouts = probe_layouts(model)
     context, continuation = TEXT[:60].rsplit(" ", 1)[0], " garden"
     one = context_item(tokenizer, tokenizer(context).input_ids, context, tokenizer(continuation).input_ids)
-    for way in WAYS:
+    for perturbation in PERTURBATIONS:
         for fraction in (0.0, 1.0):
-            lm = disturbed_model(model, layouts, tokenizer, conditions(), way, fraction, 2)
+            lm = perturbed_model(model, layouts, tokenizer, conditions(), perturbation, fraction, 2)
             log_probability, greedy = lm.ask(context, continuation)
-            ((expected, first),) = naively(model, layouts, one, way, lm.displacements[0])
+            ((expected, first),) = naively(model, layouts, one, perturbation, lm.displacements[0])
             assert log_probability == pytest.approx(expected.sum(), abs=1e-4) and greedy == first
 
 
@@ -204,7 +210,7 @@ def test_the_harness_rows_and_its_unknown_names(build_model, tokenizer, fake_har
     options = {"limit": 2, "folder": None, "batch": 1}
     table = run_harness(model, probe_layouts(model), tokenizer, conditions(), "continue", "nats", **options)
     assert table.schema.equals(TASKS) and len(table) == 2 * 3 * 3
-    found = {(row["item"], row["way"], row["fraction"]): row["accuracy"] for row in table.to_pylist()}
+    found = {(row["item"], row["perturbation"], row["fraction"]): row["accuracy"] for row in table.to_pylist()}
     assert found[0, "text", 0.0] == found[0, "feature", 0.0] != found[0, "text", 1.0]
     with pytest.raises(UserError, match="knows no task 'contine'"):
         run_harness(model, {}, tokenizer, conditions(), "contine", "nats", **options)
@@ -234,11 +240,16 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
         files.append(tmp_path / f"tasks/model={name}/task=cloze/tasks.parquet")
         parquet.write_parquet(files[-1], table, TASKS, {})
     rows = by_condition(files, ["tiny", "tiny-random"], ["cloze"], 4, 200, 0)
-    assert [(row["model"], row["way"], row["fraction"]) for row in rows] == [
-        (model, way, fraction) for model in ("tiny", "tiny-random") for way in WAYS for fraction in (0.0, 0.3, 1.0)
+    assert [(row["model"], row["perturbation"], row["fraction"]) for row in rows] == [
+        (model, perturbation, fraction)
+        for model in ("tiny", "tiny-random")
+        for perturbation in PERTURBATIONS
+        for fraction in (0.0, 0.3, 1.0)
     ]
     for row in rows:
-        own = [r for r in table.to_pylist() if (r["way"], r["fraction"]) == (row["way"], row["fraction"])]
+        own = [
+            r for r in table.to_pylist() if (r["perturbation"], r["fraction"]) == (row["perturbation"], row["fraction"])
+        ]
         assert row["items"] == 6 and row["chance"] == 0.25
         for name in ("accuracy", "chosen"):
             assert row[name] == pytest.approx(np.mean([r[name] for r in own]))

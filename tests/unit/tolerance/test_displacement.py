@@ -1,4 +1,4 @@
-"""The displacement model: what is swapped, how much of it, and what every way then reads from it."""
+"""The displacement model: what is swapped, how much of it, and what every perturbation then reads from it."""
 
 from collections import Counter
 
@@ -88,18 +88,18 @@ def test_every_partner_in_the_window_is_met():
 @pytest.mark.parametrize("fraction", [0.01, 0.05, 0.1, 0.2, 0.5])
 def test_the_fraction_is_realised_within_a_pair_and_on_average(fraction):
     units, words = units_of(101), 101
-    realised = np.array([displace(units, fraction, 1, [seed]).realised for seed in range(400)])
-    assert np.abs(realised - fraction).max() < 2 / words
-    assert realised.mean() == pytest.approx(fraction, abs=4 * 0.5 * (2 / words) / 20)
+    moved_fraction = np.array([displace(units, fraction, 1, [seed]).moved_fraction for seed in range(400)])
+    assert np.abs(moved_fraction - fraction).max() < 2 / words
+    assert moved_fraction.mean() == pytest.approx(fraction, abs=4 * 0.5 * (2 / words) / 20)
 
 
 def test_realised_counts_the_units_that_moved():
     units = np.arange(60)
     for fraction in (0, 0.3, 1):
         swapped = displace(units, fraction, 1, [5])
-        assert swapped.realised == (swapped.shift != 0).mean()
-        assert swapped.mean_shift == swapped.realised  # neighbours, one token each
-    assert displace(np.arange(61), 1, 1, [5]).realised == 60 / 61
+        assert swapped.moved_fraction == (swapped.shift != 0).mean()
+        assert swapped.mean_shift == swapped.moved_fraction  # neighbours, one token each
+    assert displace(np.arange(61), 1, 1, [5]).moved_fraction == 60 / 61
 
 
 def test_a_larger_fraction_swaps_what_a_smaller_one_does():
@@ -124,7 +124,7 @@ def test_words_of_unequal_length_move_whole_and_those_between_are_pushed_along()
     units = np.array([STAYS, 0, 0, 0, 1, 2, STAYS])
     swapped = next(each for each in (displace(units, 1, 2, [seed]) for seed in range(50)) if each.order[1] == 5)
     assert swapped.order.tolist() == [0, 5, 4, 1, 2, 3, 6]
-    assert swapped.place.tolist() == [0, 3, 4, 5, 2, 1, 6]
+    assert swapped.new_position.tolist() == [0, 3, 4, 5, 2, 1, 6]
     assert swapped.shift.tolist() == [0, 2, 2, 2, -2, -4, 0]
 
 

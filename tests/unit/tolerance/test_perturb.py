@@ -1,4 +1,4 @@
-"""Disturbed runs against a reference attention written here from the definition, family by family."""
+"""Perturbed runs against a reference attention written here from the definition, family by family."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.base.errors import UserError
 from triaxis.tolerance import perturb
 from triaxis.tolerance.displacement import Displacement, displace
-from triaxis.tolerance.perturb import WAYS, disturbing, offset_logits, scatter
+from triaxis.tolerance.perturb import PERTURBATIONS, offset_logits, perturbing, scatter
 from unit.families import SIZES
 
 LENGTH = 24
@@ -55,13 +55,13 @@ def some_tokens() -> torch.Tensor:
 
 
 def displacements(fraction: float) -> list[Displacement]:
-    """Two sequences of words of unequal length, swapped within 2, each in its own way."""
+    """Two sequences of words of unequal length, swapped within 2, each in its own perturbation."""
     units = np.repeat(np.arange(12), [1, 2, 3, 1, 2, 3, 2, 2, 1, 3, 1, 3])
     return [displace(units, fraction, 2, [9, sequence]) for sequence in range(2)]
 
 
-def run(model, way: str, fraction: float, tokens: torch.Tensor, layers=None) -> torch.Tensor:
-    with disturbing(model, probe_layouts(model), way, lambda ids: displacements(fraction), layers):
+def run(model, perturbation: str, fraction: float, tokens: torch.Tensor, layers=None) -> torch.Tensor:
+    with perturbing(model, probe_layouts(model), perturbation, lambda ids: displacements(fraction), layers):
         return model(input_ids=tokens, use_cache=False).logits
 
 
@@ -105,15 +105,15 @@ def reference(model, call: Call, distance: np.ndarray, share: float) -> torch.Te
     [(name, torch.float32) for name in FAMILIES]
     + [(name, torch.float64) for name in FAMILIES if name != "sinks"],  # whose experts know no float64
 )
-@pytest.mark.parametrize("way", ["position", "feature"])
-def test_position_and_feature_are_the_attention_of_their_definition(build_model, name, way, dtype):
+@pytest.mark.parametrize("perturbation", ["position", "feature"])
+def test_position_and_feature_are_the_attention_of_their_definition(build_model, name, perturbation, dtype):
     family, settings, share = FAMILIES[name]
     model, tokens, moved = build_model(family, **settings).to(dtype), some_tokens(), displacements(0.7)
     layouts, seen = probe_layouts(model), []
     distance = np.subtract.outer(np.arange(LENGTH), np.arange(LENGTH))
     offsets = np.stack([each.offsets() for each in moved])
-    if way == "position":
-        distances = np.stack([np.subtract.outer(each.place, each.place) for each in moved])
+    if perturbation == "position":
+        distances = np.stack([np.subtract.outer(each.new_position, each.new_position) for each in moved])
         own = Call.plain
     else:
         distances = distance + offsets
@@ -126,8 +126,8 @@ def test_position_and_feature_are_the_attention_of_their_definition(build_model,
         return output
 
     with attending(model, layouts, record):
-        if way == "position":
-            with disturbing(model, layouts, "position", lambda ids: moved):
+        if perturbation == "position":
+            with perturbing(model, layouts, "position", lambda ids: moved):
                 model(input_ids=tokens, use_cache=False)
         else:
             model(input_ids=tokens, use_cache=False)
@@ -137,39 +137,39 @@ def test_position_and_feature_are_the_attention_of_their_definition(build_model,
         expected = reference(model, call, distances, share)
         error = (output.double() - expected).abs().max() / expected.abs().max()
         assert error < (2e-6 if dtype == torch.float64 else 2e-5), (call.layer, error)
-        # The test could tell: the undisturbed attention is another one, unless no distance enters the layer.
+        # The test could tell: the unperturbed attention is another one, unless no distance enters the layer.
         if len(call.layout.dimension):
             still = reference(model, call, np.stack([distance] * 2), share)
             assert (still - expected).abs().max() > 1e-3 * expected.abs().max()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_nothing_disturbed_is_the_plain_run_bit_for_bit(build_model, name, way):
+def test_nothing_perturbed_is_the_plain_run_bit_for_bit(build_model, name, perturbation):
     family, settings, _ = FAMILIES[name]
     model, tokens = build_model(family, **settings), some_tokens()
     plain = model(input_ids=tokens, use_cache=False).logits
-    assert torch.equal(run(model, way, 0, tokens), plain)
-    assert not torch.equal(run(model, way, 0.7, tokens), plain)
+    assert torch.equal(run(model, perturbation, 0, tokens), plain)
+    assert not torch.equal(run(model, perturbation, 0.7, tokens), plain)
     assert torch.equal(model(input_ids=tokens, use_cache=False).logits, plain)  # and the model is left as it was
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_place_sees_its_future(build_model, name, way):
+def test_no_place_sees_its_future(build_model, name, perturbation):
     family, settings, _ = FAMILIES[name]
     model, tokens = build_model(family, **settings), some_tokens()
     for cut in (8, 16):
         changed = tokens.clone()
-        # In the text way the future is what comes later in the disturbed text.
+        # In the text perturbation the future is what comes later in the perturbed text.
         later = torch.stack(
             [
-                torch.from_numpy(each.place >= cut if way == "text" else np.arange(LENGTH) >= cut)
+                torch.from_numpy(each.new_position >= cut if perturbation == "text" else np.arange(LENGTH) >= cut)
                 for each in displacements(0.7)
             ]
         )
         changed[later] = (changed[later] + 5) % 100 + 3
-        one, other = run(model, way, 0.7, tokens), run(model, way, 0.7, changed)
+        one, other = run(model, perturbation, 0.7, tokens), run(model, perturbation, 0.7, changed)
         assert (one[:, :cut] - other[:, :cut]).abs().max() < 1e-5
         assert (one[:, cut:] - other[:, cut:]).abs().max() > 1e-2
 
@@ -197,12 +197,12 @@ def test_the_text_way_reads_the_tokens_in_their_new_order(build_model):
     model, tokens = build_model("llama"), some_tokens()
     moved = torch.stack([row[each.order] for row, each in zip(tokens, displacements(0.7), strict=True)])
     assert torch.equal(run(model, "text", 0.7, tokens), model(input_ids=moved, use_cache=False).logits)
-    with disturbing(model, probe_layouts(model), "text", lambda ids: displacements(0.7)):
+    with perturbing(model, probe_layouts(model), "text", lambda ids: displacements(0.7)):
         by_position = model(tokens, use_cache=False).logits
     assert torch.equal(by_position, model(moved, use_cache=False).logits)
 
 
-def test_the_feature_way_disturbs_the_chosen_layers_only(build_model):
+def test_the_feature_way_perturbs_the_chosen_layers_only(build_model):
     model, tokens = build_model("llama"), some_tokens()
     first = {}
     layer = model.model.layers[0].self_attn
@@ -216,7 +216,7 @@ def test_the_feature_way_disturbs_the_chosen_layers_only(build_model):
     handle.remove()
 
 
-@pytest.mark.parametrize("way", ["position", "feature"])
+@pytest.mark.parametrize("perturbation", ["position", "feature"])
 @pytest.mark.parametrize(
     ("kind", "rope"),
     [
@@ -224,11 +224,11 @@ def test_the_feature_way_disturbs_the_chosen_layers_only(build_model):
         ("dynamic", {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
     ],
 )
-def test_a_table_that_changes_with_the_largest_position_is_refused_in_one_line(build_model, way, kind, rope):
+def test_a_table_that_changes_with_the_largest_position_is_refused_in_one_line(build_model, perturbation, kind, rope):
     family = ("phi3", {"rope_parameters": rope, "original_max_position_embeddings": 16})
     model = build_model(family[0], **family[1]) if kind == "longrope" else build_model("llama", rope_parameters=rope)
-    with pytest.raises(UserError, match=rf"position table of type '{kind}'.*tolerance\.ways") as caught:
-        run(model, way, 0.1, some_tokens())
+    with pytest.raises(UserError, match=rf"position table of type '{kind}'.*tolerance\.perturbations") as caught:
+        run(model, perturbation, 0.1, some_tokens())
     assert "\n" not in str(caught.value)
     run(model, "text", 0.1, some_tokens())
 
@@ -237,7 +237,7 @@ def test_an_unknown_way_and_a_cache_are_refused(build_model):
     model, tokens = build_model("llama"), some_tokens()
     with pytest.raises(UserError, match=r"'texts'.*text, position, feature"):
         run(model, "texts", 0.1, tokens)
-    with disturbing(model, probe_layouts(model), "position", lambda ids: displacements(0.1)):
+    with perturbing(model, probe_layouts(model), "position", lambda ids: displacements(0.1)):
         cache = model(input_ids=tokens, use_cache=True).past_key_values
         with pytest.raises(ValueError, match="use_cache=False"):
             model(input_ids=tokens, past_key_values=cache)

@@ -18,11 +18,11 @@ from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
 from triaxis.logits.logits import logits as rebuilt_logits
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
-from triaxis.tolerance.link import link_layer, spread
-from triaxis.tolerance.perturb import WAYS, disturbing
-from triaxis.tolerance.run import States, predict, read_states, run_plain, run_way, states_to_tables
+from triaxis.tolerance.link import link_layer, offset_distribution
+from triaxis.tolerance.perturb import PERTURBATIONS, perturbing
+from triaxis.tolerance.run import States, predict, read_states, run_perturbation, run_plain, states_to_tables
 from triaxis.tolerance.schema import LINKS, TOLERANCE
-from triaxis.tolerance.summary import curves, link, links, summarise
+from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
 from unit.families import SIZES
 
 LENGTH, NUMBERS, FRACTIONS = 20, [4, 5, 6], [0.0, 0.3, 1.0]
@@ -52,9 +52,9 @@ def plain_file(model, path: Path, batch: int = 2) -> Path:
     return path
 
 
-def run(model, way: str, path: Path, batch: int = 2, layers=None) -> tuple[pa.Table, pa.Table]:
-    results = run_way(
-        *(model, probe_layouts(model), way, draw(), NUMBERS, read_states(path), displacements()),
+def run(model, perturbation: str, path: Path, batch: int = 2, layers=None) -> tuple[pa.Table, pa.Table]:
+    results = run_perturbation(
+        *(model, probe_layouts(model), perturbation, draw(), NUMBERS, read_states(path), displacements()),
         batch=batch,
         layers=layers,
     )
@@ -62,11 +62,11 @@ def run(model, way: str, path: Path, batch: int = 2, layers=None) -> tuple[pa.Ta
     return pa.concat_tables(rows), pa.concat_tables(cosines)
 
 
-def disturbed_logits(model, way: str, number: int, fraction: float) -> np.ndarray:
+def perturbed_logits(model, perturbation: str, number: int, fraction: float) -> np.ndarray:
     """The model's own logits (length, vocabulary) for one sequence, alone."""
     ids = torch.from_numpy(draw()[NUMBERS.index(number)])[None].long()
-    layouts = probe_layouts(model) if way == "feature" else {}
-    with disturbing(model, layouts, way, lambda ids: [displacements()[number, fraction]]):
+    layouts = probe_layouts(model) if perturbation == "feature" else {}
+    with perturbing(model, layouts, perturbation, lambda ids: [displacements()[number, fraction]]):
         return model(input_ids=ids, use_cache=False).logits[0].double().numpy()
 
 
@@ -123,74 +123,78 @@ def test_a_damaged_file_of_states_is_one_line(build_model, tmp_path):
 # The measures
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_rows_are_their_definition(build_model, tmp_path, way):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_rows_are_their_definition(build_model, tmp_path, perturbation):
     model = build_model("llama")
-    rows = run(model, way, plain_file(model, tmp_path / "plain.parquet"))[0].to_pylist()
+    rows = run(model, perturbation, plain_file(model, tmp_path / "plain.parquet"))[0].to_pylist()
     assert len(rows) == len(NUMBERS) * len(FRACTIONS) * LENGTH
-    plain_logs = {n: log_softmax(disturbed_logits(model, "text", n, 0.0)) for n in NUMBERS}
-    logs = {(n, p): log_softmax(disturbed_logits(model, way, n, p)) for n in NUMBERS for p in FRACTIONS}
+    plain_logs = {n: log_softmax(perturbed_logits(model, "text", n, 0.0)) for n in NUMBERS}
+    logs = {(n, p): log_softmax(perturbed_logits(model, perturbation, n, p)) for n in NUMBERS for p in FRACTIONS}
     for row in rows:
         number, fraction, t = row["sequence"], row["fraction"], row["position"]
         moved, tokens = displacements()[number, fraction], draw()[NUMBERS.index(number)]
-        place = moved.place if way == "text" else np.arange(LENGTH)
-        text = tokens[moved.order] if way == "text" else tokens
-        assert row["place"] == moved.place[t]
-        assert (row["realised"], row["displacement"]) == (moved.realised, moved.mean_shift)
-        plain, own = plain_logs[number][t], logs[number, fraction][place[t]]
+        new_position = moved.new_position if perturbation == "text" else np.arange(LENGTH)
+        text = tokens[moved.order] if perturbation == "text" else tokens
+        assert row["new_position"] == moved.new_position[t]
+        assert (row["moved_fraction"], row["displacement"]) == (moved.moved_fraction, moved.mean_shift)
+        plain, own = plain_logs[number][t], logs[number, fraction][new_position[t]]
         assert row["kl"] == pytest.approx((np.exp(plain) * (plain - own)).sum(), abs=2e-5)
         assert row["agreement"] == (own.argmax() == plain.argmax())
-        if t == LENGTH - 1 or place[t + 1] < place[t]:
+        if t == LENGTH - 1 or new_position[t + 1] < new_position[t]:
             assert row["loss"] is None
         else:
             assert row["loss"] == pytest.approx(-own[tokens[t + 1]], abs=2e-5)
-        if place[t] == LENGTH - 1:
-            assert row["disturbed_loss"] is None
+        if new_position[t] == LENGTH - 1:
+            assert row["perturbed_loss"] is None
         else:
-            assert row["disturbed_loss"] == pytest.approx(-own[text[place[t] + 1]], abs=2e-5)
+            assert row["perturbed_loss"] == pytest.approx(-own[text[new_position[t] + 1]], abs=2e-5)
     undefined = [row for row in rows if row["loss"] is None and row["position"] < LENGTH - 1]
-    assert bool(undefined) == (way == "text")
+    assert bool(undefined) == (perturbation == "text")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_moved_is_the_plain_run(build_model, tmp_path, way):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_nothing_moved_is_the_plain_run(build_model, tmp_path, perturbation):
     model = build_model("llama")
-    rows, cosines = run(model, way, plain_file(model, tmp_path / "plain.parquet"))
+    rows, cosines = run(model, perturbation, plain_file(model, tmp_path / "plain.parquet"))
     own = [row for row in rows.to_pylist() if row["fraction"] == 0]
-    assert all(row["agreement"] and row["kl"] == 0 and row["loss"] == row["disturbed_loss"] for row in own)
+    assert all(row["agreement"] and row["kl"] == 0 and row["loss"] == row["perturbed_loss"] for row in own)
     still = [row["cosine"] for row in cosines.to_pylist() if row["fraction"] == 0]
     assert still == pytest.approx([1] * len(still), abs=1e-12)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_cosines_are_their_definition_and_compare_the_same_token(build_model, tmp_path, way):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_cosines_are_their_definition_and_compare_the_same_token(build_model, tmp_path, perturbation):
     model = build_model("llama")
-    rows = run(model, way, plain_file(model, tmp_path / "plain.parquet"))[1].to_pylist()
+    rows = run(model, perturbation, plain_file(model, tmp_path / "plain.parquet"))[1].to_pylist()
     assert len(rows) == len(NUMBERS) * len(FRACTIONS) * SIZES["num_hidden_layers"]
     outputs = {}
     attention = model.model.layers[1].self_attn
     handle = attention.register_forward_hook(lambda module, args, output: outputs.update(own=output[0][0].numpy()))
     for row in [row for row in rows if row["layer"] == 1]:
-        disturbed_logits(model, "text", row["sequence"], 0.0)
+        perturbed_logits(model, "text", row["sequence"], 0.0)
         plain = outputs["own"]
-        disturbed_logits(model, way, row["sequence"], row["fraction"])
-        place = displacements()[row["sequence"], row["fraction"]].place if way == "text" else np.arange(LENGTH)
-        own = outputs["own"][place]
+        perturbed_logits(model, perturbation, row["sequence"], row["fraction"])
+        new_position = (
+            displacements()[row["sequence"], row["fraction"]].new_position
+            if perturbation == "text"
+            else np.arange(LENGTH)
+        )
+        own = outputs["own"][new_position]
         cosine = (plain * own).sum(1) / np.linalg.norm(plain, axis=1) / np.linalg.norm(own, axis=1)
         assert row["cosine"] == pytest.approx(cosine.mean(), abs=1e-5)
     handle.remove()
 
 
-@pytest.mark.parametrize("way", ["text", "feature"])
-def test_batches_do_not_matter(build_model, tmp_path, way):
+@pytest.mark.parametrize("perturbation", ["text", "feature"])
+def test_batches_do_not_matter(build_model, tmp_path, perturbation):
     model = build_model("qwen3", head_dim=16)
     path = plain_file(model, tmp_path / "plain.parquet")
-    one, three = (run(model, way, path, batch)[0].to_pylist() for batch in (1, 3))
+    one, three = (run(model, perturbation, path, batch)[0].to_pylist() for batch in (1, 3))
     order = {(row["sequence"], row["fraction"], row["position"]): row for row in three}
     assert len(one) == len(order)
     for row in one:
         other = order[row["sequence"], row["fraction"], row["position"]]
-        for name in ("loss", "disturbed_loss", "kl"):
+        for name in ("loss", "perturbed_loss", "kl"):
             assert row[name] == (None if other[name] is None else pytest.approx(other[name], abs=1e-5))
 
 
@@ -218,7 +222,7 @@ def test_displacements_survive_their_table():
     after = from_table(to_table(before), 0)
     assert after.keys() == before.keys()
     for key, one in before.items():
-        assert (after[key].order == one.order).all() and after[key].realised == one.realised
+        assert (after[key].order == one.order).all() and after[key].moved_fraction == one.moved_fraction
         assert (after[key].offsets() == one.offsets()).all()
 
 
@@ -250,7 +254,7 @@ def test_observed_and_predicted_changes_are_those_of_a_dense_sum(build_model, fa
     for row in rows:
         query = rotary.to_complex(features.query[row["head"]]) * rotary.scale * rotary.amplitude**2
         sums = np.zeros(5)
-        for offset, share in spread(moved).items():
+        for offset, share in offset_distribution(moved).items():
             parts = []
             for key in (mean, features.key):
                 own = rotary.to_complex(key[row["head"] // groups])
@@ -269,19 +273,19 @@ def test_observed_and_predicted_changes_are_those_of_a_dense_sum(build_model, fa
 def test_the_change_by_one_place_is_that_of_rebuilt_logits(build_model):
     """All keys one place on: an independent route to w(d - 1, q, k) - w(d, q, k)."""
     features, rotary = features_of(build_model("llama"))[0]
-    from triaxis.mechanism.complex_form import heads_as_waves, turns_at
+    from triaxis.mechanism.complex_form import heads_as_components, turns_at
     from triaxis.tolerance.link import changes
 
     shifted = rebuilt_logits(features.query, np.roll(features.key, 1, axis=1), rotary)
     plain = rebuilt_logits(features.query, features.key, rotary)
-    for head, query, key in heads_as_waves(features, rotary):
+    for head, query, key in heads_as_components(features, rotary):
         turn, swing = turns_at(rotary, np.arange(LENGTH)), turns_at(rotary, np.array([-1]))[0] - 1
         _, w = changes(query, key, turn, np.array([LENGTH - 1]), swing)
         expected = shifted[head, -1, 1:] - plain[head, -1, :-1]
         np.testing.assert_allclose(w, expected, atol=1e-4)
 
 
-def test_keys_that_are_all_alike_are_foretold_exactly(build_model):
+def test_keys_that_are_all_alike_are_predicted_exactly(build_model):
     features, rotary = features_of(build_model("llama"))[0]
     alike = Features(4, 0, features.query, np.broadcast_to(features.key[:, :1], features.key.shape).copy())
     for row in link_layer(alike, rotary, {0.3: displacements()[4, 0.3]}).to_pylist():
@@ -303,14 +307,14 @@ def test_layers_that_turn_nothing_have_no_link(build_model):
 
 @pytest.fixture
 def written(build_model, tmp_path: Path) -> tuple[list[Path], list[Path]]:
-    """Files of tolerance/ and links/ of a tiny model and a control, two ways."""
+    """Files of tolerance/ and links/ of a tiny model and a control, two perturbations."""
     files, link_files = [], []
     for name, family in (("tiny", "llama"), ("tiny-random", "qwen3")):
         model = build_model(family, head_dim=16)
         plain = plain_file(model, tmp_path / f"{name}.parquet")
-        for way in ("text", "position"):
-            files.append(tmp_path / f"tolerance/model={name}/way={way}/shard-0000.parquet")
-            parquet.write_parquet(files[-1], run(model, way, plain)[0], TOLERANCE, {})
+        for perturbation in ("text", "position"):
+            files.append(tmp_path / f"tolerance/model={name}/perturbation={perturbation}/shard-0000.parquet")
+            parquet.write_parquet(files[-1], run(model, perturbation, plain)[0], TOLERANCE, {})
         link_files.append(tmp_path / f"links/model={name}/shard-0000.parquet")
         own = {fraction: displacements()[4, fraction] for fraction in FRACTIONS}
         rows = [link_layer(*each, own) for each in features_of(model)]
@@ -320,11 +324,11 @@ def written(build_model, tmp_path: Path) -> tuple[list[Path], list[Path]]:
 
 def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
     files, _ = written
-    rows = summarise(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
-    assert [(row["model"], row["way"], row["fraction"]) for row in rows] == [
-        (model, way, fraction)
+    rows = tolerance_by_fraction(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
+    assert [(row["model"], row["perturbation"], row["fraction"]) for row in rows] == [
+        (model, perturbation, fraction)
         for model in ("tiny", "tiny-random")
-        for way in ("text", "position")
+        for perturbation in ("text", "position")
         for fraction in FRACTIONS
     ]
     read = pq.read_table(files[0]).to_pylist()  # tiny, text
@@ -336,18 +340,18 @@ def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
         before = np.mean([plain[each["sequence"], each["position"]] for each in defined])
         assert row["perplexity"] == pytest.approx(np.exp(loss))
         assert row["ratio"] == pytest.approx(np.exp(loss - before))
-        text = np.mean([each["disturbed_loss"] for each in own if each["disturbed_loss"] is not None])
+        text = np.mean([each["perturbed_loss"] for each in own if each["perturbed_loss"] is not None])
         whole = np.mean([value for value in plain.values() if value is not None])
-        assert row["disturbed_ratio"] == pytest.approx(np.exp(text - whole))
+        assert row["perturbed_ratio"] == pytest.approx(np.exp(text - whole))
         assert row["sequences"] == 3
         assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert rows[0]["ratio"] == rows[0]["ratio_low"] == rows[0]["ratio_high"] == rows[0]["agreement"] == 1
-    assert rows[2]["realised"] == pytest.approx(10 / 11)
+    assert rows[2]["moved_fraction"] == pytest.approx(10 / 11)
 
 
 def test_the_link_has_a_row_a_model_and_fraction(written):
     files, link_files = written
-    summary = summarise(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
+    summary = tolerance_by_fraction(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
     rows = link(link_files, summary, {"tiny": 0.1, "tiny-random": 0.2}, ["tiny", "tiny-random"])
     assert [(row["model"], row["fraction"]) for row in rows] == [
         (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.3, 1.0)
@@ -364,9 +368,9 @@ def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path)
 
     files, _ = written
     alone = pq.read_table(files[0])
-    path = tmp_path / "one/model=tiny/way=text/shard-0000.parquet"
+    path = tmp_path / "one/model=tiny/perturbation=text/shard-0000.parquet"
     parquet.write_parquet(path, alone.filter(pa.compute.equal(alone["sequence"], 4)), TOLERANCE, {})
-    rows = summarise([path], ["tiny"], ["text"], 200, 0)
+    rows = tolerance_by_fraction([path], ["tiny"], ["text"], 200, 0)
     assert np.isnan(rows[1]["ratio_low"])
     (tmp_path / "tolerance.csv").write_text(to_csv(rows))
     curve = curves(tmp_path / "tolerance.csv")["tiny"]["text"]

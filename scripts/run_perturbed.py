@@ -1,4 +1,4 @@
-"""Run a model with its order disturbed in one way, at every fraction, and measure what it loses."""
+"""Run a model with its order perturbed by one perturbation, at every fraction, and measure what it loses."""
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ with reporting(snakemake.log[0]) as log:
     torch.set_num_threads(snakemake.threads)
     sequences = parquet.read_parquet(inputs.sequences).slice(0, params.taken)
     model = open_model(inputs.record, params, params.random_seed)
-    results = run.run_way(
+    results = run.run_perturbation(
         model,
         probe_layouts(model),
-        snakemake.wildcards.way,
+        snakemake.wildcards.perturbation,
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
         sequences["sequence"].to_pylist(),
         run.read_states(inputs.plain),
