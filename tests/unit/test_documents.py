@@ -72,7 +72,7 @@ def test_every_test_that_a_page_names_is_there():
 @pytest.mark.parametrize("page", FINISHED)
 def test_every_module_that_a_page_names_is_there(page):
     files = [path for folder in ("scripts", "tests", "rules", "benchmarks") for path in (PROJECT / folder).rglob("*.*")]
-    named = {name for name in CODE.findall(prose(page)) if re.fullmatch(r"[\w/]+\.(py|smk)", name)}
+    named = {name for name in CODE.findall(prose(page)) if re.fullmatch(r"[a-z_/]+\.(py|smk)", name)}
     assert {name for name in named if not any(str(file).endswith(f"/{name}") for file in files)} == set()
 
 
@@ -94,6 +94,34 @@ def test_what_the_code_cites_is_on_the_pages():
             assert set(re.findall(r'"([^"]+)"', titles)) <= set(headings), path
             cited += 1
     assert cited > 10
+
+
+def test_each_package_imports_only_packages_above_it_on_the_page_of_architecture():
+    text = (PROJECT / "docs/architecture.md").read_text()
+    ladder = re.findall(r"^\| `(\w+)/` \| .* \| `(rules/\w+\.smk)` \|$", text, flags=re.MULTILINE)
+    packages = [package for package, _ in ladder]
+    library = PROJECT / "scripts/triaxis"
+    assert sorted(packages) == sorted(path.parent.name for path in library.glob("*/__init__.py"))
+    assert {rules for _, rules in ladder} == {f"rules/{path.name}" for path in (PROJECT / "rules").glob("*.smk")}
+    for path in library.glob("*/*.py"):
+        imported = re.findall(r"^\s*(?:from|import) triaxis(?:\.| import )(\w+)", path.read_text(), flags=re.MULTILINE)
+        allowed = packages[: packages.index(path.parent.name) + 1]
+        allowed += ["report"] if path.name == "figures.py" else []
+        assert set(imported) <= set(allowed), path
+
+
+def test_a_figure_is_a_function_a_row_and_a_caption():
+    """The three files that CONTRIBUTING.md names."""
+    figures = {
+        (path.stem, name)
+        for path in (PROJECT / "rules").glob("*.smk")
+        for name in re.findall(r'^ +"(\w+)": Figure\(', path.read_text(), flags=re.MULTILINE)
+    }
+    assert {("mechanism", "pairs"), ("fit", "heads")} <= figures
+    for experiment, name in figures:
+        assert (PROJECT / f"report/{name}.rst").exists(), name
+        code = (PROJECT / f"scripts/triaxis/{experiment}/figures.py").read_text()
+        assert f"\ndef {name}(" in code, (experiment, name)
 
 
 def test_the_page_of_files_is_what_the_schemas_say():
