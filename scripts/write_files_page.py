@@ -9,7 +9,7 @@ from importlib import import_module
 from inspect import signature
 from io import StringIO
 from pathlib import Path
-from tokenize import COMMENT, generate_tokens
+from tokenize import COMMENT, TokenInfo, generate_tokens
 
 import pyarrow as pa
 
@@ -28,27 +28,33 @@ class Commented:
 
     def __init__(self, module: str) -> None:
         source = PROJECT.joinpath("scripts/triaxis", *module.split(".")).with_suffix(".py").read_text()
-        tokens = generate_tokens(StringIO(source).readline)
-        self.lines = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == COMMENT}
+        comments = [token for token in generate_tokens(StringIO(source).readline) if token.type == COMMENT]
+        self.beside = {token.start[0]: token.string.lstrip("# ") for token in comments}
+        # A line of its own: what stands beside the line before is of that line.
+        self.before = {token.start[0] + 1: self.beside[token.start[0]] for token in comments if _alone(token)}
         self.nodes = {name: node for node in ast.parse(source).body if (name := _name(node))}
 
     def above(self, name: str) -> str:
         """The comment on the line above a top-level name, or nothing."""
-        return self.lines.get(self.nodes[name].lineno - 1, "")
+        return self.before.get(self.nodes[name].lineno, "")
 
     def columns(self, name: str) -> dict[str, str]:
         """column -> its comment, of the columns that are written out in the definition of `name`."""
         found = {}
         for node in ast.walk(self.nodes[name]):
             if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Constant):
-                beside, before = self.lines.get(node.end_lineno or 0), self.lines.get(node.lineno - 1)
-                found[str(node.elts[0].value)] = beside or before or ""
+                comment = self.beside.get(node.end_lineno or 0) or self.before.get(node.lineno)
+                found[str(node.elts[0].value)] = comment or ""
         return found
 
     def starred(self, name: str) -> list[str]:
         """The lists of columns that the definition of `name` takes in."""
         stars = [node.value for node in ast.walk(self.nodes[name]) if isinstance(node, ast.Starred)]
         return [value.id for value in stars if isinstance(value, ast.Name)]
+
+
+def _alone(comment: TokenInfo) -> bool:
+    return comment.line.lstrip().startswith("#")
 
 
 def _name(node: ast.stmt) -> str | None:
