@@ -248,7 +248,7 @@ rule tabulate_fits:
 rule tabulate_headline:
     input:
         axes="results/tables/axes.csv",
-        mechanism="results/tables/mechanism.csv" if "mechanism" in CHOSEN else [],
+        mechanism=["results/tables/mechanism.csv"] if "mechanism" in CHOSEN else [],
     output:
         csv=report(
             "results/tables/headline.csv",

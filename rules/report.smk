@@ -16,7 +16,7 @@ for experiment, entry in EXPERIMENTS.items():
                     category=entry.category,
                     labels={"result": drawn.label},
                 ),
-                [drawn.path(figure, kind) for kind in ("svg", "pdf", "png") if kind != drawn.shown],
+                [drawn.path(figure, kind) for kind in ("pdf", "svg", "png") if kind != drawn.shown],
             log:
                 f"logs/plot_{figure}{'' if drawn.each is None else '/{model}'}.log",
             benchmark:
