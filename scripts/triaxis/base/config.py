@@ -21,10 +21,9 @@ from pydantic import (
 )
 
 from triaxis.base.errors import UserError
+from triaxis.base.names import RANDOM, is_control
 from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
 from triaxis.base.source_text import Source, parse_source, require_files, require_model
-
-CONTROL = "-random"  # a control's name is its model's and this
 
 # Keys of earlier versions, and what takes their place.
 RENAMED = {
@@ -56,8 +55,8 @@ def _all_or_list(value: Any) -> Any:
 
 def _no_control(models: dict[str, Any]) -> dict[str, Any]:
     for name in models:
-        if name.endswith(CONTROL):
-            raise refuse(f"holds the name '{name}', but {CONTROL} is the end of a control's name: choose another")
+        if is_control(name):
+            raise refuse(f"holds the name '{name}', but {RANDOM} is the end of a control's name: choose another")
     return models
 
 
@@ -150,7 +149,7 @@ class Corpus(Section):
 
 
 class Run(Section):
-    """How the models are run, in every experiment."""
+    """How every rule that runs a model runs it."""
 
     device: Annotated[str, Field(pattern=r"^(auto|spread|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps; spread puts the layers of a large model on all GPUs"
@@ -173,7 +172,7 @@ class Sequences(Section):
 
 
 class Features(Section):
-    """What is kept of the models."""
+    """Which queries and keys are kept, and how they are checked."""
 
     layers: Chosen = Field("all", description="The layers to keep, counted from 0, or all")
     tolerance: float = Field(
@@ -504,7 +503,7 @@ class Config(Section):
 
     models: Annotated[
         dict[str, Model],
-        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": f"^(?!.*{CONTROL}$){NAME}$"}}),
+        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": f"^(?!.*{RANDOM}$){NAME}$"}}),
         BeforeValidator(named),
         AfterValidator(_no_control),
     ] = Field(description="The language models to measure, each under a name of your own")
@@ -515,7 +514,8 @@ class Config(Section):
         "or null",
     )
     experiments: Annotated[list[Experiment], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
-        ["mechanism"], description="What is made beside the three-axis fit: in tables, figures, report and database"
+        ["mechanism"],
+        description="What a run makes beside the fit; in the report, the database, the manifest and the summary alike",
     )
     run: Run = Field(default_factory=Run)
     sequences: Sequences = Field(default_factory=Sequences)
