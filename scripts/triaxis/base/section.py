@@ -21,7 +21,7 @@ WRONG = {
     "finite_number": "is not a finite number",
     "bool_type": "is neither true nor false",
     "string_type": "is not text",
-    "list_type": "is not a list",
+    "list_type": "is not a list: put it in brackets, [ and ]",
     "dict_type": "is not a mapping: write names under it, one a line",
     "model_type": "is not a mapping: write keys under it, one a line",
     "greater_than_equal": "is less than the minimum of {ge:g}",
