@@ -4,6 +4,7 @@ import copy
 import datetime
 from collections import OrderedDict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -499,3 +500,15 @@ def test_only_the_names_of_models_and_of_foreign_tasks_are_free():
 
 def test_lines_of_the_page_are_short_but_for_its_tables():
     assert all(len(line) <= 100 for line in PAGE.read_text().splitlines() if not line.startswith("|"))
+
+
+def test_the_choices_are_those_that_the_library_takes():
+    from triaxis.base.config import Method, Perturbation, Variant
+    from triaxis.length.run import make_method
+    from triaxis.surgery.run import VARIANTS
+    from triaxis.tolerance.perturb import PERTURBATIONS
+
+    assert ("exact", *get_args(Variant)) == tuple(VARIANTS)
+    assert get_args(Perturbation) == PERTURBATIONS
+    for method in get_args(Method):
+        assert make_method(method, resolve(MINIMAL)["length"], 2048, 9216).name == method
