@@ -64,7 +64,7 @@ def make_method(name: str, options: Mapping[str, Any], training_length: int, lon
     """The method `name` with its options as the configuration's section `length` gives them.
 
     A window (n_local) that is null is half the training length; a factor that is null is longest / training length.
-    Raises UserError for a window that is longer than the training length, or that shows a query nothing.
+    Raises UserError for a window that is longer than the training length.
     """
     if name == "plain":
         return Method(name, plain)
@@ -82,14 +82,7 @@ def make_method(name: str, options: Mapping[str, Any], training_length: int, lon
                 "distances must stay in the trained range; lower it"
             )
     if kind == "lm_infinite":
-        if own["n_global"] + own["n_local"] < 1:
-            raise UserError(
-                f"length.lm_infinite: n_global {own['n_global']} + n_local {own['n_local']} is below 1, so a query "
-                "sees no key; raise one of them"
-            )
         return Method(name, partial(lm_infinite, **own), chunked=True, true_distances=False)
-    if own["n_local"] < 1:
-        raise UserError(f"length.inf_llm.n_local {own['n_local']} is below 1, so a query does not see itself; raise it")
     own["published_quirk"] = name == "inf_llm_published"
     return Method(name, partial(inf_llm, **own), chunked=True, true_distances=False)
 
