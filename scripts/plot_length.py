@@ -1,8 +1,6 @@
 """Figures: loss against position, clouds of outputs, shares outside, attention, components and passkeys by length."""
 
-import csv
-from pathlib import Path
-
+from triaxis.base import tables
 from triaxis.base.errors import reporting
 from triaxis.length import figures, summary
 from triaxis.length.components import continuation
@@ -22,8 +20,7 @@ with reporting(snakemake.log[0]):
         found = continuation(own.own, training[key[0]][0])
         typical[key] = summary.typical_curve(own, training[key[0]][0])
         errors[key] = found["error_inside"], found["error_beyond"]
-    with Path(inputs.table).open() as file:
-        rows = list(csv.DictReader(file))
+    rows = tables.from_csv(inputs.table)
     figures = {
         "loss": figures.plot_loss(summary.loss_curves(inputs.losses), models, methods, training),
         "clouds": figures.plot_clouds(clouds, methods, training),

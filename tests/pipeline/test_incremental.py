@@ -28,7 +28,7 @@ def test_a_change_of_plotting_code_reruns_plots_only(copy_of_finished):
 
 
 def test_a_change_of_one_plot_script_reruns_that_plot(copy_of_finished):
-    copy_of_finished.edit("scripts/plot_heads.py", '"distance+query+key"', '"distance+key"')
+    copy_of_finished.edit("scripts/plot_heads.py", "r of the three-axis fit", "r of the fit")
     rules = copy_of_finished.dry().rules
     assert {rule for rule in rules if rule.startswith("plot_")} == {"plot_heads"}
 

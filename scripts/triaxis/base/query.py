@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from triaxis.base import files
@@ -58,24 +57,22 @@ def columns(sql: str, **parameters: Any) -> Columns:
     return {name: found[name].to_numpy(zero_copy_only=False) for name in found.column_names}
 
 
-def where(columns: Columns, **values: object) -> Columns:
+def where(frame: Columns, **values: object) -> Columns:
     """The rows in which each named column has its value."""
-    keep = np.logical_and.reduce([columns[name] == value for name, value in values.items()])
-    return {name: column[keep] for name, column in columns.items()}
+    keep = np.logical_and.reduce([frame[name] == value for name, value in values.items()])
+    return {name: column[keep] for name, column in frame.items()}
 
 
-def by_layer(rows: Columns, name: str) -> dict[str, Array]:
-    """Rows sorted by model, layer, head -> model -> (layers, heads)."""
-    return {
-        model: rows[name][rows["model"] == model].reshape(len(np.unique(rows["layer"][rows["model"] == model])), -1)
-        for model in np.unique(rows["model"])
-    }
+def by_layer(frame: Columns, name: str) -> dict[str, Array]:
+    """Rows sorted by model, layer, head -> model -> (layers, heads) of the column `name`."""
+    models = {model: where(frame, model=model) for model in np.unique(frame["model"])}
+    return {model: own[name].reshape(len(np.unique(own["layer"])), -1) for model, own in models.items()}
 
 
-def write_csv(table: str | Path, sql: str, parquet: Sequence[str | Path]) -> None:
+def write_csv(path: str | Path, sql: str, parquet: Sequence[str | Path]) -> None:
     """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing. Raises
     UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line."""
-    with _asked(sql, {"files": parquet}) as result, files.whole(table) as part, part.open("w") as file:
+    with _asked(sql, {"files": parquet}) as result, files.whole(path) as part, part.open("w") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(result.columns)
         lines.writerows(result.fetchall())

@@ -1,6 +1,7 @@
 """The figures of the stage of lengths: what a model does past its training length, method by method."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -131,7 +132,7 @@ def plot_outliers(
 
 
 def plot_attention(
-    rows: Sequence[Mapping[str, str]],
+    rows: Sequence[Mapping[str, Any]],
     models: Sequence[str],
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
@@ -146,11 +147,13 @@ def plot_attention(
     for row, model in zip(panels, models, strict=True):
         for panel, (name, label) in zip(row, names.items(), strict=True):
             for method in methods:
-                own = [each for each in rows if each["model"] == model and each["method"] == method and each[name]]
-                length = np.array([float(each["length"]) for each in own])
+                own = [each for each in rows if (each["model"], each["method"]) == (model, method)]
+                measured = [each for each in own if np.isfinite(each[name])]
+                length = np.array([each["length"] for each in measured])
                 colour, mark = LOOK[method]
-                values = [float(each[name]) for each in own]
-                panel.plot(length, values, marker=mark, color=colour, markersize=3.5, label=method)
+                panel.plot(
+                    length, [each[name] for each in measured], marker=mark, color=colour, markersize=3.5, label=method
+                )
             _mark_training(panel, *training[model])
             _lengths_axis(panel, length)
             panel.set_ylabel(label)
@@ -224,18 +227,17 @@ def plot_passkeys(
     return figure
 
 
-def plot_costs(rows: Sequence[Mapping[str, str]], methods: Sequence[str]) -> Figure:
+def plot_costs(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Figure:
     """Time and memory against length, by method; rows: those of length_costs.csv."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure, panels = _panels(models, 2)
     for (time, memory), model in zip(panels, models, strict=True):
         for method in methods:
             own = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-            length = np.array([float(row["length"]) for row in own])
+            length = [row["length"] for row in own]
             colour, mark = LOOK[method]
             for panel, name in ((time, "seconds"), (memory, "memory_mb")):
-                values = [float(row[name] or "nan") for row in own]
-                panel.plot(length, values, marker=mark, color=colour, markersize=3.5, label=method)
+                panel.plot(length, [row[name] for row in own], marker=mark, color=colour, markersize=3.5, label=method)
         for panel, label in ((time, "seconds"), (memory, "peak memory (MiB)")):
             panel.set(xlabel="length (tokens)", ylabel=label, title=model)
             panel.set_ylim(bottom=0)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
 from triaxis.attention.layout import Layout
+from triaxis.base.choices import ROPE_SCALINGS
 from triaxis.base.errors import UserError
 from triaxis.length.components import Continued, continue_components, to_table
 from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
@@ -31,7 +32,6 @@ from triaxis.text.passkey import passkey_prompt
 
 Tensor = torch.Tensor
 
-ROPE_SCALINGS = ("yarn", "linear", "dynamic")
 HEAD_CHUNK = 256  # positions whose logits over the vocabulary exist at once
 QUERIES = 32  # watched in one length, over all sequences
 CHECK_LENGTH = 48

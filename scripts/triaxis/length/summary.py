@@ -1,20 +1,19 @@
 """What the stage of lengths found, by model, method and length: rows of its tables and the curves of its figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.base import parquet
+from triaxis.base import parquet, query
 from triaxis.length.components import Continued, align, continuation
 
 Array = NDArray[np.floating]
 
-READ = "read_parquet($files, hive_partitioning = true, hive_types_autocast = false)"
+READ = query.stage()
 # The loss of a length is that of the tokens that it adds to the length before; a bucket belongs to where it starts.
 LOSSES = f"""
 WITH all_rows AS (FROM {READ}),
@@ -53,12 +52,6 @@ COLUMNS = (
 )
 
 
-def query(statement: str, files: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """The rows of a statement over $files."""
-    with duckdb.connect(config={"threads": 2}) as connection:
-        return connection.sql(statement, params={"files": [str(file) for file in files]}).to_arrow_table().to_pylist()
-
-
 def training_of(file: str | Path) -> tuple[int, str]:
     """The training length that a file of length/ was made with, and whether that is the model's own."""
     metadata = parquet.read_metadata(file)
@@ -82,19 +75,15 @@ class Curves:
 
 def curves_of(files: Sequence[str | Path]) -> dict[tuple[str, str], Curves]:
     """(model, method) -> its distance components; a method without any is left out."""
-    with duckdb.connect(config={"threads": 2}) as connection:
-        frame = connection.sql(COMPONENTS, params={"files": [str(file) for file in files]}).fetchnumpy()
+    frame = query.columns(COMPONENTS, files=files)
     found = {}
     for model, method in sorted(set(zip(frame["model"].tolist(), frame["method"].tolist(), strict=True))):
-        own = (frame["model"] == model) & (frame["method"] == method)
-        n = len(np.unique(frame["distance"][own]))
-        values = {
-            name: np.ma.filled(frame[name][own].astype(float), np.nan).reshape(-1, n)
-            for name in ("distance", "cells", "whole", "inside", "closed")
-        }
-        distance, cells = (values.pop(name)[0].astype(int) for name in ("distance", "cells"))
-        layer, head = (np.asarray(frame[name][own]).reshape(-1, n)[:, 0] for name in ("layer", "head"))
-        found[model, method] = Curves(int(frame["length"][own][0]), layer, head, Continued(distance, cells, **values))
+        own = query.where(frame, model=model, method=method)
+        n = len(np.unique(own["distance"]))
+        grids = {name: own[name].reshape(-1, n) for name in frame if name not in ("model", "method")}
+        distance, cells = (grids[name][0] for name in ("distance", "cells"))
+        continued = Continued(distance, cells, *(grids[name] for name in ("whole", "inside", "closed")))
+        found[model, method] = Curves(int(own["length"][0]), grids["layer"][:, 0], grids["head"][:, 0], continued)
     return found
 
 
@@ -125,7 +114,7 @@ def length_by_method(
     merged: dict[tuple[str, str, int], dict[str, Any]] = {}
     statements = {"losses": LOSSES, "passkeys": PASSKEYS, "distances": DISTANCES, "attention": ATTENTION}
     for stage, statement in statements.items():
-        for row in query(statement, files[stage]):
+        for row in query.rows(statement, files=files[stage]):
             key = row.pop("model"), row.pop("method"), row.pop("length")
             merged.setdefault(key, {}).update(row)
     trained = {model_of(file): training_of(file) for file in files["losses"]}
@@ -151,7 +140,7 @@ def _median(values: Array) -> float:
 
 def costs(files: Sequence[str | Path], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of length_costs.csv: one a (model, method, length), in the order given."""
-    found = query(f"SELECT * FROM {READ} ORDER BY length", files)
+    found = query.rows(f"SELECT * FROM {READ} ORDER BY length", files=files)
     return [
         {"model": model, "method": method, "length": row["length"], "device": row["device"]}
         | {"seconds": row["seconds"], "tokens_a_second": row["length"] * row["sequences"] / row["seconds"]}
@@ -165,12 +154,12 @@ def costs(files: Sequence[str | Path], models: Sequence[str], methods: Sequence[
 
 def loss_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array]]:
     """(model, method) -> positions (middle of each bucket) and losses, means over sequences, at the longest length."""
-    rows = query(
+    rows = query.rows(
         f"WITH longest AS (FROM {READ} QUALIFY length = max(length) OVER (PARTITION BY model, method)) "
         'SELECT model, method, ("first" + "last") / 2 AS position, '
         "sum(loss * tokens ORDER BY sequence) / sum(tokens) AS loss "
         "FROM longest GROUP BY ALL ORDER BY model, method, position",
-        files,
+        files=files,
     )
     return _curves(rows, "position", "loss")
 
@@ -185,11 +174,11 @@ def _curves(rows: list[dict[str, Any]], x: str, *names: str) -> dict[tuple[str, 
 
 def outlier_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
     """(model, method) -> lengths, and over heads the mean share outside and its quartiles."""
-    rows = query(
+    rows = query.rows(
         "SELECT model, method, length, avg(outlier_share ORDER BY layer, head) AS mean, "
         "quantile_cont(outlier_share, 0.25) AS low, "
         f"quantile_cont(outlier_share, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
-        files,
+        files=files,
     )
     return _curves(rows, "length", "mean", "low", "high")
 
@@ -205,16 +194,16 @@ class Clouds:
 
 def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
     """The head whose share outside, under plain at the longest length, is the median head's."""
-    rows = query(
+    rows = query.rows(
         f"SELECT layer, head, outlier_share FROM {READ} WHERE method = 'plain' "
         "QUALIFY length = max(length) OVER () ORDER BY outlier_share, layer, head",
-        [distances],
+        files=[distances],
     )
     own = rows[(len(rows) - 1) // 2]
-    found = query(
+    found = query.rows(
         f"SELECT method, length, reference, x, y FROM {READ} WHERE layer = {own['layer']} AND head = {own['head']} "
         "ORDER BY method, length, sequence, position",
-        [clouds],
+        files=[clouds],
     )
     points: dict[tuple[str, int], list[list[float]]] = {}
     for row in found:
@@ -226,8 +215,9 @@ def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
 
 def passkey_grids(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[list[int], list[float], Array]]:
     """(model, method) -> lengths, depths and the share of correct answers (depths, lengths)."""
-    rows = query(
-        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL", files
+    rows = query.rows(
+        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL",
+        files=files,
     )
     found = {}
     for key in sorted({(row["model"], row["method"]) for row in rows}):

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from triaxis.base import files
+from triaxis.base.names import control_of, is_control
 
 mpl.use("Agg")
 
@@ -50,7 +51,5 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
 def trained_and_control(models: Sequence[str]) -> list[tuple[str, str | None]]:
     """[(model, its random control or None)] of the models as trained, in their order."""
     return [
-        (model, f"{model}-random" if f"{model}-random" in models else None)
-        for model in models
-        if not model.endswith("-random")
+        (model, control_of(model) if control_of(model) in models else None) for model in models if not is_control(model)
     ]

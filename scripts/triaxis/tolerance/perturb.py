@@ -17,12 +17,11 @@ from triaxis.attention.capture import Attend, Call, attending
 from triaxis.attention.layout import Layout, measure_rotary
 from triaxis.attention.pairs import as_real, phases, to_pairs
 from triaxis.attention.rope import Rotary
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.tolerance.displacement import Displacement
 
 Tensor = torch.Tensor
-
-PERTURBATIONS = ("text", "position", "feature")
 
 # Queries whose logits are worked on at once: above the diagonal, whole blocks are left out.
 BLOCK = 64

@@ -14,12 +14,13 @@ from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base import parquet
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
 from triaxis.logits.logits import logits as rebuilt_logits
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
 from triaxis.tolerance.link import link_layer, offset_distribution
-from triaxis.tolerance.perturb import PERTURBATIONS, perturbing
+from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.run import States, predict, read_states, run_perturbation, run_plain, states_to_tables
 from triaxis.tolerance.schema import LINKS, TOLERANCE
 from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
