@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
+from triaxis.model.head import log_probabilities, losses_of
 from triaxis.tasks.items import Item, Tokens
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.perturb import require_fixed_table, scatter
@@ -213,26 +214,27 @@ def score_answers(
             ids,
             positions,
         ):
-            logits = model(
+            predictions = model(
                 input_ids=ids,
                 position_ids=positions,
                 attention_mask=masks(model, packs),
                 use_cache=False,
                 logits_to_keep=longest - length + 1,  # the prompt's last token, and what follows it
             ).logits
-        for n, row in zip(chosen, logits, strict=True):
-            results[n] = _read(row.float().log_softmax(-1), items[n].answers)
+        for n, row in zip(chosen, predictions, strict=True):
+            results[n] = _read(log_probabilities(row), items[n].answers)
     return [results[n] for n in range(len(items))]
 
 
 def _read(logs: Tensor, answers: Sequence[Tokens]) -> list[Answered]:
-    """logs (1 + tokens of all answers but their last, vocabulary): the first row predicts each answer's first token."""
+    """logs (1 + tokens of all answers but their last, vocabulary): log-probabilities, in the first row those of each
+    answer's first token."""
     found, start = [], 1
     for answer in answers:
         rows = torch.tensor([0, *range(start, start + len(answer) - 1)], device=logs.device)
         start += len(answer) - 1
         target = torch.from_numpy(answer).long().to(logs.device)
         own = logs[rows]
-        log_probabilities = own.gather(-1, target[:, None])[:, 0].double().cpu().numpy()
-        found.append(Answered(log_probabilities, bool((own.argmax(-1) == target).all())))
+        losses = losses_of(own, target).double().cpu().numpy()
+        found.append(Answered(-losses, bool((own.argmax(-1) == target).all())))
     return found

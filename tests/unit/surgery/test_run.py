@@ -15,7 +15,7 @@ from triaxis.base.errors import UserError
 from triaxis.surgery.additive import Additive, from_table, to_table
 from triaxis.surgery.run import (
     VARIANTS,
-    SharedRun,
+    InterventionRunner,
     calibrate_model,
     decoder_blocks,
     interventions_by_layer,
@@ -125,22 +125,22 @@ def test_weights_are_those_of_the_models_own_eager_attention(family: str) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     model = build(family)
-    shared, forms = SharedRun(model, probe_layouts(model), draw(2, 2)), forms_of(model)
-    layers = shared.rotating()
+    runner, forms = InterventionRunner(model, probe_layouts(model), draw(2, 2)), forms_of(model)
+    layers = runner.rotating()
     whole = next(
         intervention
         for intervention in interventions_by_layer(layers)
         if intervention.scope == "from_first" and intervention.layer == layers[-1]
     )
     variant = VARIANTS["f+g"]
-    attend = replace(variant, forms, shared.rotaries, frozenset(layers))
-    shared.outputs["replaced"] = []
-    full = shared.reference.compare(shared._run(attend, keep="replaced"))
-    assert shared.run(variant, forms, whole) == full
+    attend = replace(variant, forms, runner.rotaries, frozenset(layers))
+    runner.outputs["replaced"] = []
+    full = runner._compare(runner._run(attend, keep="replaced"))
+    assert runner.run(variant, forms, whole) == full
     for intervention in interventions_by_layer(layers):
-        attend = replace(variant, forms, shared.rotaries, intervention.layers)
-        slow = shared.reference.compare(shared._run(attend))
-        for one, other in zip(shared.run(variant, forms, intervention), slow, strict=True):
+        attend = replace(variant, forms, runner.rotaries, intervention.layers)
+        slow = runner._compare(runner._run(attend))
+        for one, other in zip(runner.run(variant, forms, intervention), slow, strict=True):
             assert one == pytest.approx(other, abs=1e-6)
 
 
