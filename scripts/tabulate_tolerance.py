@@ -1,4 +1,4 @@
-"""The tables of tolerance: what each perturbation and fraction costs, and how the mechanism predicts it."""
+"""The tables of tolerance: what each perturbation costs at each fraction, and how the mechanism predicts it."""
 
 from triaxis.base import files, tables
 from triaxis.base.errors import reporting

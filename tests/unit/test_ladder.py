@@ -99,7 +99,7 @@ def test_packages_export_nothing(path: Path) -> None:
 
 
 def test_what_a_user_may_choose_is_what_there_is() -> None:
-    assert tuple(length_figures.LOOK) == choices.METHODS
+    assert tuple(length_figures.LOOK) == choices.LENGTH_METHODS
     assert tuple(tolerance_figures.COLOURS) == choices.PERTURBATIONS
-    assert tuple(VARIANTS) == choices.VARIANTS
+    assert tuple(VARIANTS) == choices.SURGERY_VARIANTS
     assert COMBINATIONS == ("distance+query+key", "distance+key", "query+key", "distance", "query", "key")

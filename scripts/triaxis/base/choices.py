@@ -5,7 +5,7 @@ PERTURBATIONS = ("text", "position", "feature")
 
 # How a model reads past its training length (length.run): by attention of another form, or with RoPE scaled.
 ROPE_SCALINGS = ("yarn", "linear", "dynamic")
-METHODS = ("plain", "lm_infinite", "inf_llm", "inf_llm_published", *ROPE_SCALINGS)
+LENGTH_METHODS = ("plain", "lm_infinite", "inf_llm", "inf_llm_published", *ROPE_SCALINGS)
 
 # What surgery puts in place of the logits (surgery.run).
-VARIANTS = ("exact", "f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first")
+SURGERY_VARIANTS = ("exact", "f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first")

@@ -17,6 +17,7 @@ from triaxis.base import files
 
 Array = NDArray[np.float64]
 Columns = dict[str, NDArray]
+Files = Sequence[str | Path]
 
 
 def stage(paths: str = "$files") -> str:
@@ -69,7 +70,7 @@ def by_layer(frame: Columns, name: str) -> dict[str, Array]:
     return {model: own[name].reshape(len(np.unique(own["layer"])), -1) for model, own in models.items()}
 
 
-def write_csv(path: str | Path, sql: str, parquet: Sequence[str | Path]) -> None:
+def write_csv(path: str | Path, sql: str, parquet: Files) -> None:
     """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing. Raises
     UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line."""
     with _asked(sql, {"files": parquet}) as result, files.whole(path) as part, part.open("w") as file:

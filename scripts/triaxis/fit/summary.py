@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
+from triaxis.base.query import Columns, Files
 from triaxis.base.stats import interval, mean
 from triaxis.fit.axes import AXES, FULL
 
 Array = NDArray[np.float64]
-
-Files = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ PAPER_R = 0.959
 
 # One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
 # Residuals of all heads add up; so do their squares about one common mean.
-BY_SEQUENCE = f"""
+FITS_BY_SEQUENCE = f"""
 WITH fits AS (SELECT * FROM {query.stage("$fits")}),
-spread AS (
+totals AS (
     SELECT model, sequence, layer, head, count, total, squares FROM {query.stage("$sums")} WHERE axis = 'all'
 )
 SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
@@ -46,14 +45,14 @@ SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS lay
        sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
        sum(squares ORDER BY layer, head) AS squares,
        sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
-FROM fits JOIN spread USING (model, sequence, layer, head)
+FROM fits JOIN totals USING (model, sequence, layer, head)
 GROUP BY model, axes, sequence ORDER BY model, axes, sequence
 """
 
 
-def by_sequence(fits: Files, sums: Files) -> query.Columns:
-    """A row a (model, axes, sequence) from all files of fits/ and sums/: see BY_SEQUENCE."""
-    return query.columns(BY_SEQUENCE, fits=fits, sums=sums)
+def by_sequence(fits: Files, sums: Files) -> Columns:
+    """A row a (model, axes, sequence) from all files of fits/ and sums/: see FITS_BY_SEQUENCE."""
+    return query.columns(FITS_BY_SEQUENCE, fits=fits, sums=sums)
 
 
 def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
@@ -65,7 +64,7 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
     return np.sqrt(1 - residual.sum(axis) / spread)
 
 
-def fits_by_model(frame: query.Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
     """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
     rows = []
     for model in models:

@@ -1,4 +1,4 @@
-"""The figures of the stage of lengths: what a model does past its training length, method by method."""
+"""The figures of length: what a model does past its training length, method by method."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,7 +114,7 @@ def plot_outliers(
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
-    """Share of outputs outside the reference's 99 % region against length: mean over heads, band of quartiles."""
+    """Outlier share, outside the reference's 99 % region, against length: mean over heads, band of quartiles."""
     figure, panels = _panels(models)
     for (panel,), model in zip(panels, models, strict=True):
         for method in methods:

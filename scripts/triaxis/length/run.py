@@ -1,7 +1,7 @@
-"""Run a model past its training length, by one method, and see what becomes of its loss and its attention.
+"""Run a model past its training length, by one method, and measure its loss and its attention.
 
-A method is an attention variant of `variants`, or the model's own attention with a scaling of RoPE that transformers
-knows. docs/method.md, "Length".
+A method is an attention of `methods`, or the model's own with a scaling of RoPE that transformers knows.
+docs/method.md, "Length".
 """
 
 import math
@@ -32,7 +32,7 @@ from triaxis.text.passkey import passkey_prompt
 
 Tensor = torch.Tensor
 
-QUERIES = 32  # watched in one length, over all sequences
+WATCHED_QUERIES = 32  # watched in one length, over all sequences
 CHECK_LENGTH = 48
 
 
@@ -219,7 +219,7 @@ def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: LengthPlan) -> 
         for number, row in enumerate(ids):
             positions = sampled[length][number]
             places = torch.from_numpy(positions).to(ids.device)
-            watched = max(1, QUERIES // len(tokens))
+            watched = max(1, WATCHED_QUERIES // len(tokens))
             rows = torch.from_numpy(positions[:: -(-len(positions) // watched)])
             watch = Watch(rows, attention.observe)
             attend = keeping(method, watch, places, kept)

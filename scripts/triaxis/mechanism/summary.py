@@ -1,6 +1,5 @@
-"""The table of the mechanism: how additive each model's logits are, and where in frequency their norm lies."""
+"""The tables of the mechanism: how additive each model's logits are, and at which frequencies their norm lies."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from numpy.typing import NDArray
 
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
+from triaxis.base.query import Files
 from triaxis.base.stats import mean_with_interval
 
 Array = NDArray[np.float64]
-
-Files = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def mechanism_by_model(
     samples: int,
     seed: int,
 ) -> list[dict]:
-    """The rows of mechanism.csv, one a model, in the order of `null_r` (see mechanism.null_r).
+    """The rows of mechanism.csv, one a model, in the order of `null_r` (`additivity.null_r_additive`).
 
     mean_r_additive, mean_r_closed_form, mean_interaction: over sequences, rotary layers, heads and queries, with
     bootstrap intervals over sequences. pooled_interaction: the interaction's share of all variance, over all queries,

@@ -1,4 +1,4 @@
-"""Surgery: run a model whose logits are replaced by additive ones, and see what it loses.
+"""Surgery: replace a model's logits by additive ones, and measure what it loses.
 
 The logits W of chosen layers and heads become f + g, or a half of it, inside the model's own forward pass; softmax,
 mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer reuse
@@ -31,7 +31,7 @@ from triaxis.surgery.schema import SURGERY
 Tensor = torch.Tensor
 
 # How far the loss may move when each layer gets its own logits back, and nothing else: nats a token.
-TOLERANCE = 1e-3
+ALLOWED_MOVE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Intervention:
-    """One intervention: `layers` are replaced, in them `heads` (None: all), starting from `base`'s state at `start`.
+    """Which logits are replaced: those of `layers`, in them of `head` (None: of all heads).
 
-    base: the plain model or the one with all layers replaced; its blocks before layer `start` are not run again.
+    base: the run, plain or replaced (all layers), whose cached outputs stand for the blocks before layer `start`.
     scope, layer, head: as the rows of surgery/ name it.
     """
 
@@ -91,7 +91,7 @@ def interventions_by_head(layers: Sequence[int], heads: int) -> Iterator[Interve
             yield Intervention("head", layer, head, frozenset([layer]), "plain", layer)
 
 
-def replace(
+def replace_logits(
     variant: Variant,
     forms: Mapping[tuple[str, int], Additive],
     rotaries: Mapping[int, Rotary],
@@ -169,7 +169,7 @@ def _answering(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[No
             del block.forward
 
 
-def compare(plain: PlainPredictions, predictions: Tensor, tokens: Tensor) -> dict[str, float]:
+def mean_measures(plain: PlainPredictions, predictions: Tensor, tokens: Tensor) -> dict[str, float]:
     """Means over one sequence: loss (nats a token), perplexity, top-1 agreement and KL(plain || these predictions).
 
     predictions (length - 1, vocabulary), tokens (length,).
@@ -183,7 +183,7 @@ def compare(plain: PlainPredictions, predictions: Tensor, tokens: Tensor) -> dic
 class InterventionRunner:
     """Runs a model on one batch of sequences, with an intervention at a time.
 
-    Outputs of the plain run's blocks are kept, and those of a run named by `keep`, for the runs that agree with them.
+    What each block gave in the plain run is cached, and in a run that `keep` names; later runs reuse it.
     """
 
     def __init__(self, model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32]) -> None:
@@ -197,9 +197,9 @@ class InterventionRunner:
         self.plain = self._compare(predictions)
 
     def _compare(self, predictions: Tensor) -> list[dict[str, float]]:
-        """`compare` a sequence at a time: predictions over a vocabulary are large."""
+        """`mean_measures` a sequence at a time: predictions over a vocabulary are large."""
         each = zip(self.predictions, predictions, self.ids, strict=True)
-        return [compare(plain, row[:-1], tokens) for plain, row, tokens in each]
+        return [mean_measures(plain, row[:-1], tokens) for plain, row, tokens in each]
 
     def _observe(self, call: Call) -> tuple[Tensor, Tensor | None]:
         self.rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
@@ -224,10 +224,10 @@ class InterventionRunner:
     def run(
         self, variant: Variant, forms: Mapping[tuple[str, int], Additive], intervention: Intervention, keep: str = ""
     ) -> list[dict[str, float]]:
-        """What `compare` says of one intervention, a dict a sequence."""
+        """What `mean_measures` says of one intervention, a dict a sequence."""
         after = [n for layer, n in self.index.items() if layer < intervention.start]
         first = max(after) + 1 if after else 0
-        attend = replace(variant, forms, self.rotaries, intervention.layers, intervention.head)
+        attend = replace_logits(variant, forms, self.rotaries, intervention.layers, intervention.head)
         return self._compare(self._run(attend, intervention.base, first, keep))
 
 
@@ -332,8 +332,8 @@ def most_damaging(rows: Sequence[Mapping[str, Any]], variant: str) -> list[int]:
 def _check(exact: Sequence[Mapping[str, float]], plain: Sequence[Mapping[str, float]]) -> None:
     """Refuse a model that its own logits, put back, change."""
     moved = max(abs(one["loss"] - other["loss"]) for one, other in zip(exact, plain, strict=True))
-    if not moved <= TOLERANCE:
+    if not moved <= ALLOWED_MOVE:
         raise UserError(
-            f"the model's own logits, put back, move its loss by {moved:.1e} nats a token, above {TOLERANCE:.0e}: "
+            f"the model's own logits, put back, move its loss by {moved:.1e} nats a token, above {ALLOWED_MOVE:.0e}: "
             "its attention reads more than logits; try features.dtype float32, or do without surgery for it"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triaxis.base import query, tables
+from triaxis.base.query import Files
 from triaxis.base.stats import mean_with_interval
 
 Array = NDArray[np.floating]
@@ -44,7 +45,7 @@ WHERE scope = 'all' ORDER BY model, variant, sequence
 """
 
 
-def by_variant(files: Sequence[str | Path], models: Sequence[str], samples: int, seed: int) -> list[dict]:
+def by_variant(files: Files, models: Sequence[str], samples: int, seed: int) -> list[dict]:
     """The rows of surgery.csv, from all files of surgery/: one a (model, variant), models in the order given and
     variants by their loss, means over sequences, the loss with its interval."""
     frame = query.columns(WHOLE_SURGERY, files=files)

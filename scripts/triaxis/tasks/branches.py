@@ -1,8 +1,8 @@
 """One pass of a model that reads a prompt and every answer to it, each answer as if it alone followed the prompt.
 
 The answers are *branches*: they stand one after another behind the prompt, each counts its positions from the prompt's
-end, and an explicit mask lets each see the prompt and itself. Of the perturbations (`perturb`), each moves
-tokens of the prompt's context and nothing else. docs/method.md, "Tasks".
+end, and an explicit mask lets each see the prompt and itself. A perturbation (`tolerance.perturb`) moves tokens of the
+prompt's context and nothing else. docs/method.md, "Tasks".
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class ContextDisplacement(Displacement):
-    """A displacement in whose feature perturbation only what the context's tokens had to do with is off.
+    """A displacement of the context's tokens: the feature perturbation changes no distance between two others.
 
     context: the positions among which tokens moved.
     """
@@ -155,8 +155,8 @@ def _perturbed(
     displacements: Sequence[ContextDisplacement],
     layers: Sequence[int] | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The ids and position ids of a pass of `packs` perturbed by `perturbation`; while open, the model's attention is
-    too."""
+    """The ids and position ids of a pass of `packs` under `perturbation`, which, while open, changes the model's
+    attention too."""
     tokens = np.stack([pack.tokens for pack in packs])
     position = np.stack([pack.position for pack in packs])
     for row, (pack, own) in enumerate(zip(packs, displacements, strict=True)):
@@ -193,7 +193,7 @@ def score_answers(
 ) -> list[list[Answered]]:
     """Every answer of every item, by one pass for each `batch` items of equal length.
 
-    perturbation, displacements: how each prompt is perturbed, and by what; None for not at all. layers: those that the
+    displacements: of each prompt, as `perturbation` applies them; None for plain prompts. layers: those that the
     feature perturbation changes, None for all. Raises UserError for a model whose positions cannot be perturbed alone,
     or whose layers' masks are not known.
     """

@@ -1,4 +1,4 @@
-"""The figure of the tasks: accuracy against the fraction of words perturbed, perturbation by perturbation."""
+"""The figure of the tasks: accuracy against the fraction of words moved, a line a perturbation."""
 
 from collections.abc import Sequence
 from typing import Any

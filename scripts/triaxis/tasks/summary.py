@@ -1,13 +1,12 @@
-"""The table of the tasks: accuracy, perturbation by perturbation and fraction by fraction, with bootstrap intervals
-over items."""
+"""The table of the tasks: accuracy by perturbation and fraction, with bootstrap intervals over items."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from triaxis.base import query
 from triaxis.base.choices import PERTURBATIONS
+from triaxis.base.query import Files
 from triaxis.base.stats import interval, mean
 
 MEASURES = ("accuracy", "chosen", "log_probability", "moved_fraction", "displacement")
@@ -18,7 +17,7 @@ ORDER BY model, task, perturbation, fraction, item
 
 
 def by_condition(
-    files: Sequence[str | Path],
+    files: Files,
     models: Sequence[str],
     tasks: Sequence[str],
     candidates: int,

@@ -21,7 +21,7 @@ PAPER = (0.05, 0.1)
 
 
 def mark_fractions(panel: Axes, fractions: Array) -> None:
-    """An axis of fractions that has room for 0 and for small ones, with the paper's two marked."""
+    """An axis of fractions on which 0 and small ones are apart, with the paper's two marked."""
     smallest = float(min(fractions[fractions > 0], default=0.01))
     panel.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     panel.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])

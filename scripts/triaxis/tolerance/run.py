@@ -106,7 +106,7 @@ def read_states(path: str | Path) -> Iterator[States]:
             attention = {}
 
 
-def compare(
+def measures_by_position(
     plain: PlainPredictions, predictions: Tensor, tokens: Tensor, displacement: Displacement, moved: bool
 ) -> dict[str, NDArray]:
     """Measures of a perturbed run, (length,) each, by position in the unperturbed text; NaN where undefined.
@@ -155,7 +155,7 @@ def run_perturbation(
     """
     if beyond := sorted(set(layers or []) - set(layouts)):
         raise UserError(f"tolerance.layers {beyond} are out of range: the model has layers 0 to {max(layouts)}")
-    fractions = sorted({fraction for _, fraction in displacements})
+    fractions, in_text = sorted({fraction for _, fraction in displacements}), perturbation == "text"
     progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"perturb {perturbation}", mininterval=5)
     for start in range(0, len(tokens), batch):
         ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
@@ -172,9 +172,9 @@ def run_perturbation(
                     predictions = model(input_ids=ids, use_cache=False).logits
             rows, cosines = [], []
             for row, (number, moved) in enumerate(zip(numbers[start : start + batch], own, strict=True)):
-                measures = compare(plain_predictions[row], predictions[row], ids[row], moved, perturbation == "text")
+                measures = measures_by_position(plain_predictions[row], predictions[row], ids[row], moved, in_text)
                 rows.append(_rows(number, fraction, moved, measures))
-                new_position = torch.from_numpy(moved.new_position) if perturbation == "text" else slice(None)
+                new_position = torch.from_numpy(moved.new_position) if in_text else slice(None)
                 for layer, before in states[row].attention.items():
                     after = outputs[layer][row].float().cpu()[new_position] if outputs else before
                     cosine = torch.cosine_similarity(before.double(), after.double(), dim=-1).mean().item()

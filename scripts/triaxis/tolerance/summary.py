@@ -1,5 +1,4 @@
-"""The tables of tolerance: what each perturbation and fraction costs each model, and what its mechanism predicts of
-it."""
+"""The tables of tolerance: what each perturbation costs at each fraction, and what of it the mechanism predicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from triaxis.base import query, tables
-from triaxis.base.query import Columns, where
+from triaxis.base.query import Columns, Files, where
 from triaxis.base.stats import finite_mean, interval
 
 Array = NDArray[np.floating]
-
-Files = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Curve:
 
 
 # One row a (model, perturbation, fraction, sequence): sums of losses, perturbed and plain over the same positions.
-BY_SEQUENCE = f"""
+LOSSES_BY_SEQUENCE = f"""
 WITH rows AS (FROM {query.stage()}),
 plain AS (SELECT model, perturbation, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
 SELECT model, perturbation, fraction, sequence, any_value(moved_fraction) AS moved_fraction,
@@ -44,13 +41,13 @@ FROM rows JOIN plain USING (model, perturbation, sequence, position)
 GROUP BY model, perturbation, fraction, sequence ORDER BY model, perturbation, fraction, sequence
 """
 
-COSINES = f"""
+COSINES_BY_LAYER = f"""
 SELECT model, perturbation, fraction, layer, avg(cosine ORDER BY sequence) AS cosine
 FROM {query.stage()}
 GROUP BY model, perturbation, fraction, layer ORDER BY model, perturbation, fraction, layer
 """
 
-LINKS = f"""
+LINKS_BY_HEAD = f"""
 SELECT model, fraction, layer, head, avg(predicted ORDER BY sequence) AS predicted,
        avg(observed ORDER BY sequence) AS observed, avg(correlation ORDER BY sequence) AS correlation
 FROM {query.stage()}
@@ -72,7 +69,7 @@ def tolerance_by_fraction(
     perturbed_perplexity, perturbed_ratio: on the text as perturbed, to the plain run's on its own text. With 95 %
     bootstrap intervals over sequences. moved_fraction, displacement, agreement, kl: means over sequences.
     """
-    columns, rows = query.columns(BY_SEQUENCE, files=files), []
+    columns, rows = query.columns(LOSSES_BY_SEQUENCE, files=files), []
     for model in models:
         for perturbation in perturbations:
             for fraction in np.unique(columns["fraction"]):
@@ -116,7 +113,7 @@ def link(
     themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_PERTURBATION: the loss that each
     perturbation adds; summary: the rows of tolerance.csv.
     """
-    columns, rows = query.columns(LINKS, files=files), []
+    columns, rows = query.columns(LINKS_BY_HEAD, files=files), []
     ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
     for model in models:
         for fraction in sorted({key[2] for key in ratios} - {0.0}):
@@ -143,7 +140,7 @@ def _perturbations(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
     """(model, perturbation) -> its fractions, its layers, and the cosines (fractions, layers), means over sequences."""
-    columns, found = query.columns(COSINES, files=files), {}
+    columns, found = query.columns(COSINES_BY_LAYER, files=files), {}
     for model, perturbation in dict.fromkeys(zip(columns["model"], columns["perturbation"], strict=True)):
         own = where(columns, model=model, perturbation=perturbation)
         fractions, layers = np.unique(own["fraction"]), np.unique(own["layer"])
@@ -153,7 +150,7 @@ def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArr
 
 def links(files: Files, fraction: float) -> dict[str, Columns]:
     """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction."""
-    columns = query.columns(LINKS, files=files)
+    columns = query.columns(LINKS_BY_HEAD, files=files)
     return {model: where(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
 
 
