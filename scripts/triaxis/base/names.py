@@ -1,20 +1,21 @@
-"""Names of models: a control with random weights is a model of its own, named after the one that it controls."""
+"""Names that several stages share: a model's random-weights control is a model of its own, called NAME-random."""
 
-SUFFIX = "-random"
+RANDOM = "-random"
 
 
 def control_of(model: str) -> str:
-    """The name of the control of a model as trained."""
-    return f"{model}{SUFFIX}"
+    """The name of the random-weights control of a model."""
+    return model + RANDOM
 
 
 def is_control(model: str) -> bool:
-    return model.endswith(SUFFIX)
+    """Whether a model is a random-weights control."""
+    return model.endswith(RANDOM)
 
 
 def base_of(model: str) -> str:
-    """The model as trained whose control this is; a model that is none is its own."""
-    return model.removesuffix(SUFFIX)
+    """The model that a control belongs to; any other model is its own."""
+    return model.removesuffix(RANDOM)
 
 
 def weights_of(model: str) -> str:

@@ -36,9 +36,9 @@ def _asked(sql: str, parameters: dict[str, Any]) -> Iterator[duckdb.DuckDBPyRela
     """The result of a query; a path, or a sequence of them, is given as text."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, str | int | float):
-            return value
-        return str(value) if isinstance(value, Path) else [str(item) for item in value]
+        if isinstance(value, str | Path):
+            return str(value)
+        return value if isinstance(value, int | float) else [str(item) for item in value]
 
     # One thread: a job of a table has one core.
     with duckdb.connect(config={"threads": 1}) as connection:
