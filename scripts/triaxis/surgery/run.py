@@ -19,7 +19,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
-from triaxis.attention.layout import Layout, measure_rotary
+from triaxis.attention.layout import Layout
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
@@ -202,7 +202,7 @@ class InterventionRunner:
         return [mean_measures(plain, row[:-1], tokens) for plain, row, tokens in each]
 
     def _observe(self, call: Call) -> tuple[Tensor, Tensor | None]:
-        self.rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
+        self.rotaries[call.layer] = call.rotary()
         return call.plain()
 
     def _run(self, attend: Attend, base: str = "", first: int = 0, keep: str = "") -> Tensor:
@@ -245,7 +245,7 @@ def calibrate_model(
 
     def attend(call: Call) -> tuple[Tensor, Tensor | None]:
         if call.layer not in rotaries:
-            rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
+            rotaries[call.layer] = call.rotary()
         rotary = rotaries[call.layer]
         if len(rotary.frequency):
             new, old = (

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
-from triaxis.attention.layout import Layout, measure_rotary
+from triaxis.attention.layout import Layout
 from triaxis.attention.pairs import as_real, phases, to_pairs
 from triaxis.attention.rope import Rotary
 from triaxis.base.choices import PERTURBATIONS
@@ -117,7 +117,7 @@ def scatter(
         if not chosen or not bool(offsets().any()):
             return call.plain()
         if call.layer not in rotaries:
-            rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
+            rotaries[call.layer] = call.rotary()
         return call.with_logits(offset_logits(call.query, call.key, rotaries[call.layer], offsets(), positions))
 
     return attend

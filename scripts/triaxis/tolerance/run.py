@@ -93,10 +93,8 @@ def read_states(path: str | Path) -> Iterator[States]:
     attention: dict[int, Tensor] = {}
     with parquet.open_parquet(path) as file:
         for group in range(file.num_row_groups):
-            try:
+            with parquet.reading(path):
                 table = file.read_row_group(group)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
             flat = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
             vectors, layer = torch.from_numpy(flat.copy()), table["layer"][0].as_py()
             if layer is not None:
