@@ -1,7 +1,7 @@
 """Run a model past its training length, by one method, and measure its loss and its attention.
 
 A method is an attention of `methods`, or the model's own with a scaling of RoPE that transformers knows.
-docs/method.md, "Length".
+docs/method/length.md.
 """
 
 import math

@@ -14,7 +14,7 @@ exp(1j t_m d) over the distances,
     |w - f - g| <= sum_m |q_m| |k_m - kbar_m| |exp(1j t_m d) - c_m|
 
 kbar is 0 in the unrotated dimensions, so that g holds all of them. Han & Ji 2025, section 4;
-docs/method.md, "The exact residual" and "The bound".
+docs/method/mechanism.md, "The exact residual" and "The bound".
 """
 
 from dataclasses import dataclass, fields

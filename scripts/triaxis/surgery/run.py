@@ -2,8 +2,7 @@
 
 The logits W of chosen layers and heads become f + g, or a half of it, inside the model's own forward pass; softmax,
 mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer reuse
-cached outputs.
-docs/method.md, "Surgery".
+cached outputs. docs/method/surgery.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Run a model on the items of a task, plain and under each perturbation, and record how it answers.
 
-docs/method.md, "Tasks".
+docs/method/tasks.md.
 """
 
 from collections.abc import Iterator, Sequence
