@@ -15,8 +15,7 @@ ROTARY_TABLES = ["mechanism", "expressivity", "length_short"] if ROTARY else []
 
 rule tabulate_fits:
     input:
-        fits=shards_of("fits"),
-        sums=shards_of("sums"),
+        shards_of("fits"),
     output:
         axes=report(
             "results/tables/axes.csv",

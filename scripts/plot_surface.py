@@ -8,5 +8,10 @@ from triaxis.report import style
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     grid = make_grid(params.length, **params.grid)
-    surface, title = surface.typical_surface(inputs.additivity, inputs.features, inputs.rope, grid)
-    style.save(figures.plot_surface(surface, f"{snakemake.wildcards.model}, {title}"), snakemake.output)
+    model = snakemake.wildcards.model
+    found = surface.typical_surface(inputs.additivity, inputs.features, inputs.rope, grid)
+    if found is None:
+        figure = style.say(f"{model}: no head's logits change with both distance and key")
+    else:
+        figure = figures.plot_surface(found[0], f"{model}, {found[1]}")
+    style.save(figure, snakemake.output)

@@ -5,16 +5,15 @@ from pathlib import Path
 
 
 def to_csv(rows: list[dict]) -> str:
-    """Rows as CSV, floats with 6 decimals, NaN as nothing."""
-    lines = [",".join(rows[0])]
-    for row in rows:
-        lines.append(
-            ",".join(
-                "" if value != value else f"{value:.6f}" if isinstance(value, float) else str(value)
-                for value in row.values()
-            )
-        )
+    """Rows as CSV, NaN as nothing, floats in the fewest digits that give them back: a table may be made of another."""
+    lines = [",".join(rows[0]), *(",".join(map(_text, row.values())) for row in rows)]
     return "\n".join(lines) + "\n"
+
+
+def _text(value: str | int | float) -> str:
+    if value != value:
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 TEXTS = {"model", "weights", "axes"}

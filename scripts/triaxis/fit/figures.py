@@ -8,17 +8,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from triaxis.base.stats import finite_mean
 from triaxis.fit.axes import AXES, COMBINATIONS
 from triaxis.fit.summary import MatrixExample
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, say, trained_and_control
 
 Array = NDArray[np.floating]
 
 
 def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
-    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
+    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale.
+
+    A head without a value (NaN) is left white."""
     pairs = trained_and_control(list(r))
-    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
+    known = np.concatenate([values[np.isfinite(values)] for values in r.values()])
+    low = float(np.floor(10 * known.min(initial=1)) / 10)
     height = 0.5 + 1.75 * len(pairs)
     figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
     for row, pair in zip(panels, pairs, strict=True):
@@ -27,7 +31,8 @@ def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
                 panel.set_axis_off()
                 continue
             image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
-            panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
+            mean = finite_mean(r[model])
+            panel.set_title(f"{model}   mean {mean:.3f}" if np.isfinite(mean) else f"{model}   no values")
             panel.set_xlabel("layer")
         row[0].set_ylabel("head")
     figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)
@@ -37,7 +42,8 @@ def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
 def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float]) -> Figure:
     """The distribution over heads of r for each combination of axes.
 
-    r: model -> axes -> (heads of all layers,); null_r: axes -> what iid noise would give.
+    r: model -> axes -> (heads of all layers,), NaN for a head without a value; null_r: axes -> what iid noise would
+    give.
     """
     pairs = trained_and_control(list(r))
     figure, panels = plt.subplots(len(pairs), 1, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharex=True)
@@ -46,14 +52,16 @@ def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float])
         for model, side, colour in zip(pair, (-0.19, 0.19), (BLUE, ORANGE), strict=True):
             if model is None:
                 continue
+            panel.plot([], [], "s", color=colour, alpha=0.7, label=model)
             values = [r[model][axes][np.isfinite(r[model][axes])] for axes in COMBINATIONS]
+            if not all(map(len, values)):
+                continue
             parts = panel.violinplot(values, places + side, widths=0.34, showextrema=False)
             for body in parts["bodies"]:
                 body.set(facecolor=colour, edgecolor="none", alpha=0.55)
             quartiles = np.array([np.percentile(v, [25, 50, 75]) for v in values])
             panel.vlines(places + side, quartiles[:, 0], quartiles[:, 2], color=colour, linewidth=2)
             panel.plot(places + side, quartiles[:, 1], "o", color="white", markeredgecolor=colour, markersize=4)
-            panel.plot([], [], "s", color=colour, alpha=0.7, label=model)
         null = [null_r[axes] for axes in COMBINATIONS]
         panel.hlines(null, places - 0.4, places + 0.4, color="black", linewidth=1, label="null: iid noise")
         panel.set(ylim=(0, 1.02), ylabel="r, one value a head")
@@ -64,6 +72,8 @@ def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float])
 
 def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
     """Each example's logits beside its fit, its residual and its three components."""
+    if not examples:
+        return say("every logit matrix of this shard is constant")
     figure = plt.figure(figsize=(WIDTH, 1.75 * len(examples)))
     grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.25])
     for row, example in enumerate(examples):

@@ -28,6 +28,9 @@ FITS = pa.schema(
         ("null_r", pa.float64()),
         ("cells", pa.int64()),
         ("parameters", pa.int32()),
+        ("count", pa.int64()),
+        ("total", pa.float64()),
+        ("squares", pa.float64()),
     ]
 )
 COMPONENTS = pa.schema([*MATRIX, ("axis", pa.string()), ("index", pa.int32()), ("value", pa.float64())])

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from triaxis.base.query import by_layer, columns
-from triaxis.base.stats import interval
+from triaxis.base.stats import finite_mean, interval
 
 Array = NDArray[np.float64]
 
@@ -42,32 +42,34 @@ class Dummies:
 
 
 def additive_by_head(additive: str | Path) -> dict[str, Array]:
-    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers."""
-    types = {"model": "VARCHAR", "r_additive": "DOUBLE"}
-    rows = columns(
-        "SELECT model, layer, coalesce(r_additive, 'nan') AS r FROM read_csv($file, types = $types)",
-        file=str(additive),
-        types=types,
-    )
-    return by_layer(rows, "r")
+    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers, and where logits are constant."""
+    return by_layer(_numbers(additive, "r_additive"), "r_additive")
 
 
 def pairs_of(pairs: str | Path) -> dict[str, Pairs]:
-    """model -> its rotary pairs, from pairs.csv."""
-    rows = columns("FROM read_csv($file, types = $types)", file=str(pairs), types={"model": "VARCHAR"})
+    """model -> its rotary pairs, from pairs.csv; NaN where every logit is constant."""
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
+    rows = _numbers(pairs, *names)
     return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
 
 
 def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
-    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv."""
-    rows = columns("FROM read_csv($file, types = $types)", file=str(dummies), types={"model": "VARCHAR"})
+    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv; NaN where no
+    head has any."""
+    rows = _numbers(dummies, "low", "middle", "high")
     curves = {}
     for model in np.unique(rows["model"]):
         own = rows["model"] == model
         quartiles = np.stack([rows[name][own] for name in ("low", "middle", "high")])
         curves[model] = Dummies(rows["distance"][own], quartiles)
     return curves
+
+
+def _numbers(table: str | Path, *names: str) -> dict[str, NDArray]:
+    """The columns of a table, those named as numbers, nothing as NaN: DuckDB takes a column without any for text."""
+    replaced = ", ".join(f"coalesce({name}, 'nan') AS {name}" for name in names)
+    types = {"model": "VARCHAR", **dict.fromkeys(names, "DOUBLE")}
+    return columns(f"SELECT * REPLACE ({replaced}) FROM read_csv($file, types = $types)", file=str(table), types=types)
 
 
 # Over sequences and queries (additivity/); nothing in NoPE layers.
@@ -83,7 +85,9 @@ PAIRS = """
 WITH own AS (
     SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE first_token
 ), whole AS (
-    SELECT model, sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair) AS variance
+    SELECT model, nullif(
+               sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair), 0
+           ) AS variance
     FROM own GROUP BY model
 )
 SELECT model, pair, avg(turns ORDER BY sequence, layer, head) AS turns,
@@ -147,7 +151,8 @@ FROM heads GROUP BY model, sequence ORDER BY model, sequence
 """
 
 # The mean of W_d follows a_d up to a linear trend, which the gauge sets and no data can: it is taken from both, which
-# is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them.
+# is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them. Below rounding
+# there is no variance to correlate.
 DUMMIES_BY_SEQUENCE = """
 WITH weighted AS (
     SELECT *, max(distance) OVER (PARTITION BY model) + 1 - distance AS weight
@@ -167,11 +172,13 @@ WITH weighted AS (
            sum(weight * z * z ORDER BY distance) AS zz, sum(weight * x * y ORDER BY distance) AS xy,
            sum(weight * x * z ORDER BY distance) AS xz, sum(weight * y * z ORDER BY distance) AS yz
     FROM centred GROUP BY model, sequence, layer, head
+), partial AS (
+    SELECT *, xx - xz * xz / zz AS left_variance, yy - yz * yz / zz AS right_variance FROM products
 )
 SELECT model, sequence, avg(key_correlation ORDER BY layer, head) AS key_correlation,
-       avg((xy - xz * yz / zz) / sqrt((xx - xz * xz / zz) * (yy - yz * yz / zz)) ORDER BY layer, head)
-           AS mean_correlation
-FROM products GROUP BY model, sequence ORDER BY model, sequence
+       avg((xy - xz * yz / zz) / sqrt(greatest(left_variance * right_variance, 0)) ORDER BY layer, head)
+           FILTER (left_variance > 1e-12 * xx AND right_variance > 1e-12 * yy) AS mean_correlation
+FROM partial GROUP BY model, sequence ORDER BY model, sequence
 """
 
 
@@ -189,12 +196,12 @@ def _columns(table: pa.Table, model: str) -> dict[str, np.ndarray]:
 
 
 def _mean_and_interval(name: str, values: np.ndarray, samples: int, seed: int) -> dict[str, float]:
-    """The mean over sequences and its bootstrap interval; all NaN for a model of NoPE layers alone."""
+    """The mean over the sequences that have a value, and its bootstrap interval; NaN if none has: a model of NoPE
+    layers alone, or of constant logits."""
     values = values.astype(float)
-    if not len(values) or np.isnan(values).any():
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    values = values[np.isfinite(values)]
     low, high = interval((values,), np.mean, samples, seed)
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+    return {name: finite_mean(values), f"{name}_low": low, f"{name}_high": high}
 
 
 def mechanism_by_model(
@@ -240,4 +247,5 @@ def mechanism_by_model(
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum() / whole.sum()) if len(whole) else float("nan")
+    """The share of one sum in another; NaN of nothing."""
+    return float(np.nansum(part) / np.nansum(whole)) if np.nansum(whole) > 0 else float("nan")

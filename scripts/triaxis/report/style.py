@@ -47,6 +47,13 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     plt.close(figure)
 
 
+def say(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = plt.figure(figsize=(WIDTH, 1.0))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
 def trained_and_control(models: Sequence[str]) -> list[tuple[str, str | None]]:
     """[(model, its random control or None)] of the models as trained, in their order."""
     return [

@@ -68,8 +68,13 @@ def by_variant(files: Sequence[str | Path], models: Sequence[str], samples: int,
 
 
 def surgery_losses(table: str | Path, models: Sequence[str]) -> dict[str, Losses]:
-    """model -> the losses of its variants, least first, from surgery.csv."""
-    rows = columns("SELECT model, variant, loss, loss_low, loss_high FROM read_csv($file)", file=str(table))
+    """model -> the losses of its variants, least first, from surgery.csv; NaN for no interval."""
+    ends = ", ".join(f"coalesce({name}, 'nan') AS {name}" for name in ("loss_low", "loss_high"))
+    rows = columns(
+        f"SELECT model, variant, loss, {ends} FROM read_csv($file, types = $types)",
+        file=str(table),
+        types={"model": "VARCHAR", "loss_low": "DOUBLE", "loss_high": "DOUBLE"},
+    )
     return {
         model: Losses(
             rows["variant"][rows["model"] == model].tolist(),

@@ -22,6 +22,7 @@ TASKS = pa.schema(
         ("fraction", pa.float64()),
         ("moved_fraction", pa.float64()),
         ("displacement", pa.float64()),
+        ("candidates", pa.int32()),
         ("accuracy", pa.float64()),
         ("chosen", pa.float64()),
         ("log_probability", pa.float64()),

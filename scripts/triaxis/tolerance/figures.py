@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, say, trained_and_control
 from triaxis.tolerance.summary import Curve
 
 Array = NDArray[np.floating]
@@ -93,6 +93,8 @@ def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figu
     heads: model -> layer, predicted, observed, each (heads of all layers,).
     """
     models: Sequence[str] = list(heads)
+    if not models:
+        return say("no head's logits change with the distances")
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 3.1 * rows), squeeze=False)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from triaxis.base.stats import interval
+from triaxis.base.stats import finite_mean, interval
 
 Array = NDArray[np.floating]
 
@@ -127,35 +127,30 @@ def link(
     """The rows of tolerance_link.csv, one a (model, fraction above 0).
 
     predicted, observed: means over heads of the root mean square change of f and of the logits. r_heads, rank_heads:
-    Pearson and rank correlation of the two over heads. r_changes: mean over heads of the correlation of the changes
-    themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_PERTURBATION: the loss that each
-    perturbation adds; summary: the rows of tolerance.csv.
+    Pearson and rank correlation of the two over the heads whose logits change. r_changes: mean over heads of the
+    correlation of the changes themselves. interaction: model -> its share, as in mechanism.csv.
+    log_ratio_PERTURBATION: the loss that each perturbation adds; summary: the rows of tolerance.csv.
     """
     columns, rows = _columns(LINKS, files), []
     ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
     for model in models:
         for fraction in sorted({key[2] for key in ratios} - {0.0}):
             own = _chosen(columns, model=model, fraction=fraction)
-            predicted, observed = own["predicted"], own["observed"]
+            changing = own["observed"] > 0
+            predicted, observed = own["predicted"][changing], own["observed"][changing]
             several = len(predicted) > 2
             rows.append(
-                {"model": model, "fraction": fraction, "heads": len(predicted)}
-                | {name: _mean(own[name]) for name in ("predicted", "observed")}
+                {"model": model, "fraction": fraction, "heads": len(changing)}
+                | {name: finite_mean(own[name]) for name in ("predicted", "observed")}
                 | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
                 | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
-                | {"r_changes": _mean(own["correlation"]), "interaction": interaction[model]}
+                | {"r_changes": finite_mean(own["correlation"]), "interaction": interaction[model]}
                 | {
                     f"log_ratio_{perturbation}": float(np.log(ratios[model, perturbation, fraction]))
                     for perturbation in _perturbations(summary)
                 }
             )
     return rows
-
-
-def _mean(values: NDArray) -> float:
-    values = values.astype(float)
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _perturbations(summary: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -173,20 +168,22 @@ def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArr
 
 
 def links(files: Files, fraction: float) -> dict[str, Columns]:
-    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction."""
+    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction; heads whose logits do
+    not change are left out."""
     columns = _columns(LINKS, files)
+    columns = {name: column[columns["observed"] > 0] for name, column in columns.items()}
     return {model: _chosen(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
 
 
 def curves(table: str | Path) -> dict[str, dict[str, Curve]]:
-    """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
+    """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; NaN for no interval."""
     with Path(table).open() as file:
         rows = list(csv.DictReader(file))
     found: dict[str, dict[str, Curve]] = {}
     for model, perturbation in dict.fromkeys((row["model"], row["perturbation"]) for row in rows):
         own = [row for row in rows if (row["model"], row["perturbation"]) == (model, perturbation)]
         fraction, *values = (
-            np.array([float(row[name] or row["ratio"]) for row in own])
+            np.array([float(row[name] or "nan") for row in own])
             for name in ("fraction", "ratio", "ratio_low", "ratio_high")
         )
         found.setdefault(model, {})[perturbation] = Curve(fraction, *values)
