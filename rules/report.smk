@@ -1,5 +1,9 @@
 # What closes a run: the manifest and Snakemake's own report.
 
+
+report: "../report/workflow.rst"
+
+
 FIGURES = [
     "results/figures/heads.svg",
     "results/figures/axes.svg",
@@ -63,7 +67,7 @@ rule render_report:
         FIGURES,
         TABLES,
         TIMES,
-        captions=[local(relpath(path)) for path in sorted(glob(f"{workflow.current_basedir}/../report/*.rst"))],
+        captions=[] if REMOTE else [local(relpath(path)) for path in sorted(glob(f"{PROJECT}/report/*.rst"))],
     output:
         "results/report.html",
     log:
