@@ -15,7 +15,8 @@ rule fit_axes:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=growing(2000),
+        # The normal equations of all cells and of the held-out half, and their factors.
+        mem_mb=by_length(2000, 600),
         runtime=growing(30),
     params:
         code=code_hash("scripts/fit_axes.py"),

@@ -20,7 +20,8 @@ if ROTARY:
             "../envs/analysis.yaml"
         threads: 2
         resources:
-            mem_mb=growing(4000),
+            # One layer at a time: 40 bytes a logit, of 32 heads.
+            mem_mb=by_length(4000, 32 * 40),
             runtime=growing(60),
         params:
             code=code_hash("scripts/dump_logits.py"),
@@ -50,7 +51,8 @@ if CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            mem_mb=growing(8000),
+            # The model, and as dump_logits.
+            mem_mb=by_length(8000, 32 * 40),
             runtime=growing(60),
         params:
             code=code_hash("scripts/capture_logits.py"),
@@ -110,7 +112,8 @@ if KEEP != "all" and ROTARY:
             "../envs/gpu.yaml"
         threads: 2
         resources:
-            mem_mb=growing(4000),
+            # One layer at a time: 64 bytes a logit, of 32 heads.
+            mem_mb=by_length(4000, 32 * 64),
             runtime=growing(60),
         params:
             code=code_hash("scripts/sum_features.py"),
@@ -142,7 +145,8 @@ if KEEP != "all" and CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            mem_mb=growing(8000),
+            # The model, and as sum_features.
+            mem_mb=by_length(8000, 32 * 64),
             runtime=growing(60),
         params:
             code=code_hash("scripts/sum_captured.py"),

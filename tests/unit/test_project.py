@@ -162,7 +162,7 @@ def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
     local = set(re.findall(r"\w+", text))
     for rule, text in rule_texts().items():
         if rule not in local:
-            assert "mem_mb=growing(" in text and "runtime=growing(" in text, rule
+            assert re.search(r"mem_mb=(growing|by_length)\(", text) and "runtime=growing(" in text, rule
     assert {rule for rule in rule_texts() if rule.startswith("plot_")} <= local
 
 
