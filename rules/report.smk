@@ -86,7 +86,7 @@ rule render_report:
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.
-        snakefile=relpath(workflow.main_snakefile),
+        snakefile=None if REMOTE else relpath(PROJECT / "Snakefile"),
     message:
         "Rendering the report"
     script:
