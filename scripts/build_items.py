@@ -6,8 +6,9 @@ from pathlib import Path
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import UserError, reporting
 from triaxis.model.tokenizer import load_tokenizer
-from triaxis.tasks import items, longbench
+from triaxis.tasks import longbench
 from triaxis.tasks.cloze import cloze_items
+from triaxis.tasks.items import to_table
 from triaxis.tasks.passkey_items import passkey_items, read_filler
 from triaxis.tasks.schema import TASK_ITEMS
 from triaxis.text import sources
@@ -53,4 +54,4 @@ with reporting(snakemake.log[0]) as log:
             )
     log.info("%d prompts", len(items))
     metadata = provenance.describe(params, upstream | {"model": snakemake.wildcards.base})
-    parquet.write_parquet(snakemake.output[0], items.to_table(items), TASK_ITEMS, metadata)
+    parquet.write_parquet(snakemake.output[0], to_table(items), TASK_ITEMS, metadata)
