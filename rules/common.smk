@@ -119,6 +119,11 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def by_length(amount, cell_bytes):
+    """As `growing`, in MB, for what also holds matrices: `cell_bytes` for each pair of two tokens of a sequence."""
+    return growing(amount + math.ceil(cell_bytes * config["sequences"]["length"] ** 2 / 2**20))
+
+
 def check_targets(jobs):
     """End with one line if a target is asked for that is made of queries and keys before rotation, and there are none."""
     asked = set(EXPERIMENTS) & {job.rule.name for job in jobs}

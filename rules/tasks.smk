@@ -154,7 +154,6 @@ rule tabulate_tasks:
         code=code_hash("scripts/tabulate_tasks.py"),
         models=ROTARY,
         tasks=TASK_NAMES,
-        candidates=config["tasks"]["candidates"],
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from triaxis.base import parquet
+from triaxis.base.version import VERSION
 from triaxis.text.sources import sha256_file
 
 
@@ -60,6 +61,7 @@ def manifest_of_run(
         read = parquet.read_metadata(path)
         made_on[model] = {key: read[key] for key in ("revision", "device", "dtype", "torch", "transformers")}
     return {
+        "triaxis": VERSION,
         "git": git_state(code),
         "config": dict(config),
         "packages": packages(["snakemake", "numpy", "scipy", "pyarrow", "duckdb", "matplotlib"]),
