@@ -13,10 +13,10 @@ from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.surgery.additive import Additive, from_table, to_table
+from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.run import (
     VARIANTS,
     InterventionRunner,
-    calibrate_model,
     decoder_blocks,
     interventions_by_layer,
     most_damaging,

@@ -21,7 +21,8 @@ from triaxis.logits.logits import logits as rebuilt_logits
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
 from triaxis.tolerance.link import link_layer, offset_distribution
 from triaxis.tolerance.perturb import perturbing
-from triaxis.tolerance.run import States, read_states, run_perturbation, run_plain, states_to_tables
+from triaxis.tolerance.plain import States, read_states, run_plain, states_to_tables
+from triaxis.tolerance.run import run_perturbation
 from triaxis.tolerance.schema import LINKS, TOLERANCE
 from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
 from unit.families import SIZES
