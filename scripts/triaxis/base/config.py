@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from triaxis.base.choices import MethodName, PerturbationName, VariantName
 from triaxis.base.errors import UserError
 from triaxis.base.names import RANDOM, is_control
 from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
@@ -80,9 +81,6 @@ Chosen = Annotated[
 ]
 
 Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks"]
-Variant = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
-Perturbation = Literal["text", "position", "feature"]
-Method = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
 
 
 # The sections
@@ -232,7 +230,7 @@ class Surgery(Section):
         "first shard has",
     )
     calibration: Count = Field(8, description="How many other sequences the additive logits are calibrated on")
-    stepwise: Annotated[list[Variant], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
+    stepwise: Annotated[list[VariantName], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
         ["f+g"],
         description="The variants that also replace one layer at a time, layers from the first and from the last, and "
         "single heads",
@@ -275,7 +273,7 @@ class Tolerance(Section):
         "sequences.count where that is less",
     )
     perturbations: Annotated[
-        list[Perturbation], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
+        list[PerturbationName], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
     ] = Field(
         ["text", "position", "feature"],
         description="What is perturbed: the order of the text, the position indices, or the distance in each "
@@ -454,7 +452,7 @@ class Length(Section):
     )
     sequences: Count = Field(1, description="How many sequences of documents put end to end are read at each length")
     methods: Annotated[
-        list[Method],
+        list[MethodName],
         AfterValidator(distinct),
         AfterValidator(_with_plain),
         Field(json_schema_extra=UNIQUE | {"contains": {"const": "plain"}}),
