@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
 from triaxis.base.errors import UserError
 from triaxis.base.provenance import code_hash
 from triaxis.base.config import resolve
+from triaxis.text.sources import fetch_corpus_files, fetch_model_files, lock_of, path_revision, read_lock
 
 given = deepcopy(config)
 
@@ -29,6 +30,7 @@ configfile: str(Path(workflow.current_basedir) / "config.yaml")
 config.update({key: given[key] for key in ("models", "corpus") if key in given})
 try:
     config = resolve(config)
+    LOCK = read_lock(config["lock"]) if config["lock"] else None
 except UserError as error:
     sys.exit(f"ERROR: {error}")
 

@@ -73,19 +73,6 @@ def storage_options():
     return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
 
 
-def local_files(source):
-    """The files of a path: source, so that Snakemake sees them change; none for other sources."""
-    if not source.startswith("path:"):
-        return []
-    path = source.removeprefix("path:")
-    found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
-    return [local(file) for file in sorted(found) if Path(file).is_file()]
-
-
-def lock_file(source):
-    return [local(config["lock"])] if config["lock"] and source.startswith("hub:") else []
-
-
 def surgery_of(wildcards):
     """A control is operated as a whole only: its parts say nothing."""
     whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}

@@ -19,8 +19,9 @@ rule read_documents:
     params:
         code=code_hash("scripts/read_documents.py"),
         format=config["corpus"]["format"],
-        text=config["corpus"]["text"],
-        title=config["corpus"]["title"],
+        text=lambda wildcards: config["corpus"]["text"],
+        title=lambda wildcards: config["corpus"]["title"],
+        csv=lambda wildcards: config["corpus"].get("csv"),
     message:
         "Reading the corpus"
     script:

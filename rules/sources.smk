@@ -2,9 +2,6 @@
 
 
 rule fetch_model:
-    input:
-        local=lambda wildcards: local_files(config["models"][wildcards.base]["source"]),
-        lock=lambda wildcards: lock_file(config["models"][wildcards.base]["source"]),
     output:
         kept_here("resources/models/{base}.json"),
     log:
@@ -21,6 +18,9 @@ rule fetch_model:
         code=code_hash("scripts/fetch_model.py"),
         source=lambda wildcards: config["models"][wildcards.base]["source"],
         sha256=lambda wildcards: config["models"][wildcards.base]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["models"][wildcards.base]["source"]),
+        # Files of a path: source count by their content: as inputs they would by their age, and names with braces fail.
+        local=lambda wildcards: path_revision(fetch_model_files, config["models"][wildcards.base]["source"]),
     message:
         "Fetching and verifying the model {wildcards.base}"
     script:
@@ -28,9 +28,6 @@ rule fetch_model:
 
 
 rule fetch_corpus:
-    input:
-        local=local_files(config["corpus"]["source"]),
-        lock=lock_file(config["corpus"]["source"]),
     output:
         kept_here("resources/corpus.json"),
     log:
@@ -45,8 +42,11 @@ rule fetch_corpus:
         runtime=60,
     params:
         code=code_hash("scripts/fetch_corpus.py"),
-        source=config["corpus"]["source"],
+        # A function, or Snakemake would take braces in it for wildcards.
+        source=lambda wildcards: config["corpus"]["source"],
         sha256=config["corpus"]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["corpus"]["source"]),
+        local=lambda wildcards: path_revision(fetch_corpus_files, config["corpus"]["source"]),
     message:
         "Fetching and verifying the corpus"
     script:

@@ -18,9 +18,6 @@ rule tasks:
 
 
 rule fetch_questions:
-    input:
-        local=lambda wildcards: local_files(config["tasks"]["longbench"]["source"]),
-        lock=lambda wildcards: lock_file(config["tasks"]["longbench"]["source"]),
     output:
         kept_here("resources/questions.json"),
     log:
@@ -37,6 +34,8 @@ rule fetch_questions:
         code=code_hash("scripts/fetch_questions.py"),
         source=lambda wildcards: config["tasks"]["longbench"]["source"],
         sha256=lambda wildcards: config["tasks"]["longbench"]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["tasks"]["longbench"]["source"]),
+        local=lambda wildcards: path_revision(fetch_corpus_files, config["tasks"]["longbench"]["source"]),
     message:
         "Fetching and verifying questions"
     script:
@@ -103,7 +102,6 @@ rule run_tasks:
 rule run_harness:
     input:
         record=record_of,
-        folder=local_files(f"path:{HARNESS['folder']}") if HARNESS.get("folder") else [],
     output:
         "results/tasks/model={model}/task=harness-{harness}/tasks.parquet",
     log:
@@ -123,7 +121,10 @@ rule run_harness:
         conditions=conditions_of,
         metric=lambda wildcards: HARNESS["tasks"][wildcards.harness],
         limit=HARNESS.get("limit"),
-        folder=HARNESS.get("folder"),
+        folder=lambda wildcards: HARNESS.get("folder"),
+        local=lambda wildcards: (
+            path_revision(fetch_corpus_files, f"path:{HARNESS['folder']}") if HARNESS.get("folder") else None
+        ),
     message:
         "Running {wildcards.harness} of lm-evaluation-harness, perturbed: {wildcards.model}"
     script:

@@ -1,6 +1,5 @@
 """Fetch and verify a file of questions, and record what it was."""
 
-import json
 from pathlib import Path
 
 from triaxis.base import files
@@ -8,8 +7,7 @@ from triaxis.base.errors import reporting
 from triaxis.text import sources
 
 with reporting(snakemake.log[0]):
-    params, lock = snakemake.params, snakemake.input.lock
+    params = snakemake.params
     source = sources.parse_source(params.source)
-    pins = json.loads(Path(lock[0]).read_text()) if lock else None
-    record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
+    record = sources.fetch_corpus_files(source, params.sha256, params.lock, Path(snakemake.output[0]).with_suffix(""))
     files.write_json(snakemake.output[0], record)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from triaxis.base import parquet
-from triaxis.text.sources import sha256_file
+from triaxis.base.digests import sha256_file
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit that the code in `folder` is at and whether it has changes; nulls outside a git checkout."""
+    """The commit that the code in `folder` is at and whether it has changes; nulls unless it is itself a git checkout:
+    unpacked from an archive, it may lie in one that is not its own."""
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(folder), *arguments]
@@ -21,6 +22,9 @@ def git_state(folder: Path) -> dict[str, Any]:
             return None
         return result.stdout.strip() if result.returncode == 0 else None
 
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or not Path(top).samefile(folder):
+        return {"commit": None, "dirty": None}
     status = git("status", "--porcelain")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
