@@ -50,14 +50,15 @@ def manifest_of_run(
     config: Mapping[str, Any],
     records: Mapping[str, Mapping[str, Any]],
     made: Mapping[str, str | Path],
+    tokens: Mapping[str, str | Path],
     files: Iterable[str | Path],
     root: Path,
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
     code: the project's folder. records: of the models and the corpus, as fetched. made: model -> a file that it
-    made in a run, whose metadata say on what. files: every artefact, named
-    from the folder `root`.
+    made in a run, whose metadata say on what. tokens: tokenizer -> its file of tokens/, whose metadata say what of
+    the corpus it does not give back. files: every artefact, named from the folder `root`.
     """
     made_on = {}
     for model, path in made.items():
@@ -71,5 +72,12 @@ def manifest_of_run(
             name: {key: record[key] for key in ("source", "revision", "files")} for name, record in records.items()
         },
         "models": made_on,
+        "tokenizers": {name: _fidelity(parquet.read_metadata(path)) for name, path in tokens.items()},
         "artefacts": {str(Path(path).relative_to(root)): artefact(path) for path in sorted(map(str, files))},
     }
+
+
+def _fidelity(metadata: Mapping[str, str]) -> dict[str, int | float]:
+    """What of the corpus a tokenizer does not give back: documents, characters and their share of all."""
+    kinds: dict[str, type[int] | type[float]] = {"documents_changed": int, "characters_lost": int, "share_lost": float}
+    return {key: kind(metadata[key]) for key, kind in kinds.items()}

@@ -1,11 +1,13 @@
-"""What manifest.json says of the code: its own commit, or none."""
+"""What manifest.json says: of the code its own commit or none, and of a tokenizer what it does not give back."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from triaxis.report.manifest import git_state
+from triaxis.base.parquet import write_parquet
+from triaxis.report.manifest import git_state, manifest_of_run
+from triaxis.text.schema import TOKENS
 
 
 def repository(folder: Path) -> str:
@@ -38,3 +40,10 @@ def test_an_archive_that_was_unpacked_has_none(tmp_path, inside):
     project = tmp_path / "vendor/project"
     project.mkdir(parents=True)
     assert git_state(project) == {"commit": None, "dirty": None}
+
+
+def test_a_tokenizer_that_loses_text_is_in_the_manifest(tmp_path):
+    metadata = {"documents_changed": "1", "characters_lost": "3", "share_lost": "0.25", "prefix": "[]"}
+    write_parquet(tmp_path / "tokens.parquet", TOKENS.empty_table(), TOKENS, metadata)
+    content = manifest_of_run(tmp_path, {}, {}, {}, {"tiny": tmp_path / "tokens.parquet"}, [], tmp_path)
+    assert content["tokenizers"] == {"tiny": {"documents_changed": 1, "characters_lost": 3, "share_lost": 0.25}}
