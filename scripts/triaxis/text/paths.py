@@ -20,7 +20,7 @@ def find_files(text: str, path: str) -> tuple[Path, list[str]]:
         literal, parts = _split(Path(path))
         found = list(_matching(literal, parts or ["**"])) if parts or literal.is_dir() else [literal]
         for file in found:
-            _require_target(text, file)
+            require_target(text, file)
         if glob.has_magic(str(literal)):
             _require_no_pattern(text, Path(path), found)
     except OSError as error:
@@ -81,7 +81,8 @@ def _once(found: list[Path]) -> list[Path]:
     return list(names.values())
 
 
-def _require_target(text: str, file: Path) -> None:
+def require_target(text: str, file: Path) -> None:
+    """Raise UserError if `file` of the source `text` is a link to nothing."""
     if file.is_symlink() and not file.exists():
         raise UserError(f"{file} of {text} is a link to {os.readlink(file)}, which is not there: remove or mend it")
 

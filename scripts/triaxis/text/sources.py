@@ -23,7 +23,7 @@ from typing import Any
 from triaxis.base.digests import digests
 from triaxis.base.errors import UserError
 from triaxis.base.files import whole
-from triaxis.text.paths import find_files
+from triaxis.text.paths import find_files, require_target
 
 MODEL_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model", "*.jinja"]
 PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle"]
@@ -130,6 +130,9 @@ def fetch_model_files(
     if source.kind == "path" and path.is_dir():
         names = sorted(file.name for file in path.iterdir() if file.is_file())
         kept = [name for name in names if _matches(name, MODEL_FILES)]
+        for file in path.iterdir():
+            if _matches(file.name, MODEL_FILES):
+                require_target(source.text, file)
         _require_safetensors(source, kept, names)
         return _checked(_record(source, "", path, kept), sha256)
     if not source.path.lower().endswith(".gguf"):

@@ -28,6 +28,17 @@ from triaxis.text.sources import (
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 SPEECHES = b'[{"name": "X", "speeches": ["a"]}]'
+KINDS = [
+    ("source", "a hub commit that belongs to another repository", "refused"),
+    ("source", "a hub repository that answers under another name", "refused"),
+    ("source", "a lock with a commit of another repository", "refused"),
+    ("source", "a lock of other sources", "refused"),
+    ("source", "a lock and a source that name two commits", "refused"),
+    ("source", "a lock that is missing, no JSON, or no lock", "refused"),
+    ("source", "a file that changed during a run, in another size or the same", "refused"),
+    ("source", "a file that went during a run", "refused"),
+    ("source", "a GGUF file whose suffix is in capitals", "read"),
+]
 WEIGHTS = {"model.safetensors": b"weights", "config.json": b"{}", "tokenizer.model": b"t"}
 
 
@@ -312,6 +323,13 @@ def test_a_model_folder_counts_only_the_allowed_files(tmp_path):
         tmp_path, WEIGHTS | {"pytorch_model.bin": b"p", "modeling.py": b"raise", "README.md": b"r", "sub/a.json": b"{}"}
     )
     assert set(model(f"path:{tmp_path}", tmp_path)["files"]) == set(WEIGHTS)
+
+
+def test_a_model_file_that_is_a_link_to_nothing_is_named(tmp_path):
+    fill(tmp_path, WEIGHTS)
+    (tmp_path / "model-00002.safetensors").symlink_to("blobs/gone")
+    fault = message(model, f"path:{tmp_path}", tmp_path)
+    assert f"{tmp_path / 'model-00002.safetensors'} of path:{tmp_path} is a link to blobs/gone" in fault
 
 
 @pytest.mark.parametrize(
