@@ -15,6 +15,7 @@ try:
     from triaxis.base.errors import UserError
     from triaxis.base.names import base_of, control_of, is_control
     from triaxis.base.version import VERSION
+    from triaxis.text.sources import fetch_corpus_files, fetch_model_files, lock_of, path_revision, read_lock
 except ModuleNotFoundError as error:
     if error.name != "triaxis":
         raise
@@ -44,5 +45,6 @@ configfile: workflow.source_path("../config.yaml") if REMOTE else str(PROJECT / 
 config.update({key: given[key] for key in ("models", "corpus") if key in given})
 try:
     config = resolve(config)
+    LOCK = read_lock(config["lock"]) if config["lock"] else None
 except UserError as error:
     sys.exit(f"ERROR: {error}")

@@ -107,6 +107,7 @@ rule write_manifest:
             for name in [*(f"models/{base}" for base in config["models"]), "corpus"]
         ],
         made=[made_by(model) for model in MODELS],
+        tokens=expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
         artefacts=[
             "results/documents.parquet",
             STAGES.values(),
@@ -130,6 +131,7 @@ rule write_manifest:
     params:
         code=code_hash("scripts/write_manifest.py"),
         models=list(MODELS),
+        bases=list(config["models"]),
         config=config,
     message:
         "Writing the manifest"

@@ -89,9 +89,7 @@ def files(tmp_path: Path) -> Callable[[str], list[Path]]:
 
 
 ROWS: dict[str, Callable] = {
-    "fits_by_model": lambda files: fit.fits_by_model(
-        fit.by_sequence(files("fits")), "key", MODELS, 10, 0
-    ),
+    "fits_by_model": lambda files: fit.fits_by_model(fit.by_sequence(files("fits")), "key", MODELS, 10, 0),
     "mechanism_by_model": lambda files: mechanism.mechanism_by_model(
         files("additivity"), files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 10, 0
     ),
