@@ -14,7 +14,11 @@ import pyarrow.parquet as pq
 from triaxis.base.errors import UserError
 from triaxis.base.files import whole
 
-MATRIX = [("sequence", pa.int32()), ("layer", pa.int16()), ("head", pa.int16())]
+MATRIX = [
+    ("sequence", pa.int32()),  # number of the sequence, from 0
+    ("layer", pa.int16()),  # layer, from 0
+    ("head", pa.int16()),  # query head, from 0
+]
 
 
 @contextmanager

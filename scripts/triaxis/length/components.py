@@ -1,7 +1,7 @@
 """How the three-axis components of a long text go on past the training length.
 
 A logit matrix of thousands of positions is thinned to every `stride`-th position, whose distances are again evenly
-spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method.md, "Length".
+spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method/length.md.
 """
 
 from collections.abc import Mapping

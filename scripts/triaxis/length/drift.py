@@ -1,7 +1,7 @@
 """How far attention outputs leave the distribution that they have within the training length, head by head.
 
 Outputs o are whitened by the reference: mean 0, covariance 1, after shrinkage towards a sphere.
-docs/method.md, "Length".
+docs/method/length.md.
 """
 
 from dataclasses import dataclass

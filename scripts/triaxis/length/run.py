@@ -1,7 +1,7 @@
 """Run a model past its training length, by one method, and see what becomes of its loss and its attention.
 
 A method is an attention variant of `variants`, or the model's own attention with a scaling of RoPE that transformers
-knows. docs/method.md, "Length".
+knows. docs/method/length.md.
 """
 
 import math

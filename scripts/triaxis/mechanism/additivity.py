@@ -13,8 +13,8 @@ c_m = mean over the distances of exp(1j t_m d),
     w - f - g = Re sum_m q_m conj(k_m - kbar_m) (exp(1j t_m d) - c_m)
     |w - f - g| <= sum_m |q_m| |k_m - kbar_m| |exp(1j t_m d) - c_m|
 
-kbar is 0 in the unrotated dimensions, so that g holds all of them. Han & Ji 2025, section 4; design section 4,
-"Closed form"; docs/method.md, "The exact residual" and "The bound".
+kbar is 0 in the unrotated dimensions, so that g holds all of them. Han & Ji 2025, section 4;
+docs/method/mechanism.md, "The exact residual" and "The bound".
 """
 
 from dataclasses import dataclass, fields

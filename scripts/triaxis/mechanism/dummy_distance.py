@@ -3,7 +3,8 @@
 W_d[i, j] = w(d, q_i, k_j) over the causal cells. With the distance constant, the distance axis is one constant, and
 the fit is b_i + c_j. Its sums over queries and keys are, component by component, products of a vector with a running
 sum of the other side's, turned by exp(1j t_m d): so the fit's key component is itself Re sum_m Y_jm exp(1j t_m d), and
-one fit a component serves all distances. Han & Ji 2025, section 4; docs/method.md, "The dummy-distance matrix".
+one fit a component serves all distances. Han & Ji 2025, section 4; docs/method/mechanism.md, "The dummy-distance
+matrix".
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 At the frequencies 2 pi m / N, one query and a key of its own for each row reach any table of N distances exactly, by
 the inverse discrete Fourier transform; at a model's own frequencies, least squares says how near random targets can
-be reached. Han & Ji 2025, section 4, theorem 1; docs/method.md, "Expressivity".
+be reached. Han & Ji 2025, section 4, theorem 1; docs/method/mechanism.md, "Expressivity".
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 The logits W of chosen layers and heads become f + g, or a half of it, inside the model's own forward pass; softmax,
 mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer
 are not run again: they answer with what they gave in a run that agrees with this one up to there.
-docs/method.md, "Surgery".
+docs/method/surgery.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 The answers are *branches*: they stand one after another behind the prompt, each counts its positions from the prompt's
 end, and an explicit mask lets each see the prompt and itself. Of the perturbations (`perturb`), each moves
-tokens of the prompt's context and nothing else. docs/method.md, "Tasks".
+tokens of the prompt's context and nothing else. docs/method/tasks.md, "How it is run".
 """
 
 from collections.abc import Iterator, Sequence

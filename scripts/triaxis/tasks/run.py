@@ -1,6 +1,6 @@
 """Run a model on the items of a task, plain and perturbed under each perturbation, and write down how it did.
 
-docs/method.md, "Tasks".
+docs/method/tasks.md.
 """
 
 from collections.abc import Iterator, Sequence

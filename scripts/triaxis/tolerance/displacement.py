@@ -2,7 +2,7 @@
 
 Of the n units of a sequence that may move, pairs at most `window` apart are drawn once from a seed, so that all but
 perhaps one unit has a partner; a fraction p swaps the first p of the pairs, in one seeded order. A larger p therefore
-swaps what a smaller one does, and more. docs/method.md, "Tolerance".
+swaps what a smaller one does, and more. docs/method/tolerance.md, "One displacement".
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ A distance that is off by delta changes a logit by
     w(d + delta, q, k) - w(d, q, k) = Re sum_m q_m conj(k_m) exp(1j t_m d) (exp(1j t_m delta) - 1)
 
 of which f(q, d + delta) - f(q, d), the same with the mean key for k, is what position alone predicts: g does not see
-distance. docs/method.md, "The link to the mechanism".
+distance. docs/method/tolerance.md, "The link to the mechanism".
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,8 @@
 
 text: the tokens stand where the displacement puts them. position: they stay, and each has the position index that it
 would have there. feature: tokens, indices and mask stay, and in each attention logit the distance alone is off, by a
-difference of two tokens' shifts that each (query, key) draws for itself. docs/method.md, "Tolerance".
+difference of two tokens' shifts that each (query, key) draws for itself. docs/method/tolerance.md,
+"Three perturbations".
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """What a model loses when its order is perturbed, token by token and layer by layer.
 
 The plain run is done once: its attention outputs and last hidden states are kept, and what its head makes of the
-latter is what every perturbed run is compared with. docs/method.md, "Tolerance".
+latter is what every perturbed run is compared with. docs/method/tolerance.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

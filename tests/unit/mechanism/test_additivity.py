@@ -48,7 +48,7 @@ def test_w_is_f_plus_g_plus_the_residual(rotary, seed):
 
 
 def test_f_and_g_are_the_designs(rotary):
-    """Word for word: scale outside, pairs and unrotated dimensions apart, as design section 4 writes them."""
+    """Word for word: scale outside, pairs and unrotated dimensions apart, as docs/method/index.md writes them."""
     layer, query, form, distances = make_form(rotary)
     q, k = (rotary.amplitude * rotary.to_complex(x[0]) for x in (layer.query, layer.key))
     turn = np.exp(1j * np.multiply.outer(distances, rotary.frequency))
