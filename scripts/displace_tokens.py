@@ -1,5 +1,4 @@
-"""Choose which words, or tokens, of each sequence change places at every fraction: once, for all perturbations and
-models."""
+"""Choose which words, or tokens, of each sequence swap at every fraction: once, for all perturbations and models."""
 
 import json
 from pathlib import Path

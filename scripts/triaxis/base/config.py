@@ -7,7 +7,7 @@ other key changed. Every job parses the configuration, so this module imports py
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -38,7 +38,7 @@ RENAMED = {
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """`config` with every default filled in. Raises UserError, one line, at the fault that is most useful to know."""
     try:
-        return Config.model_validate(config).model_dump()
+        return Config.model_validate(config).model_dump(exclude={"also"})
     except ValidationError as error:
         line = explain(min(error.errors(), key=rank), Config, RENAMED)
         raise UserError(" ".join(line.split())) from None
@@ -51,6 +51,10 @@ def _all_or_list(value: Any) -> Any:
     if value != "all" and not isinstance(value, list):
         raise refuse(f"is {shown(value)}, but is either all or a list of numbers, such as [0, 1]")
     return value
+
+
+def _one_or_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) and not value.startswith("[") else value
 
 
 def _no_control(models: dict[str, Any]) -> dict[str, Any]:
@@ -517,6 +521,11 @@ class Config(Section):
         ["mechanism"],
         description="What a run makes beside the fit; in the report, the database, the manifest and the summary alike",
     )
+    also: Annotated[list[Experiment], BeforeValidator(_one_or_list), AfterValidator(distinct)] = Field(
+        [],
+        json_schema_extra=UNIQUE,
+        description="Further experiments beside those of `experiments`, for the command line: `--config also=surgery`",
+    )
     run: Run = Field(default_factory=Run)
     sequences: Sequences = Field(default_factory=Sequences)
     features: Features = Field(default_factory=Features)
@@ -536,18 +545,27 @@ class Config(Section):
         return lock
 
     @model_validator(mode="after")
-    def _check_models(self) -> Self:
-        """What is made of queries and keys before rotation needs a model that has them."""
-        asked = [name for name in self.experiments if name != "mechanism"]
-        if asked and all(model.capture == "logits" for model in self.models.values()):
-            raise refuse(
-                f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has capture: "
-                "logits; take it out",
-                "experiments",
-            )
-        if "tasks" in self.experiments and not any(getattr(self.tasks, name) for name in TASKS):
-            keys = ", ".join(f"tasks.{name}" for name in TASKS)
-            raise refuse(f"names tasks, but {keys} are all null: give one of them", "experiments")
+    def _check_experiments(self) -> Self:
+        """What is made of queries and keys before rotation needs a model that has them, and tasks need a task."""
+        logits_alone = all(model.capture == "logits" for model in self.models.values())
+        for key in ("experiments", "also"):
+            asked = [name for name in getattr(self, key) if name != "mechanism"]
+            if asked and logits_alone:
+                raise refuse(
+                    f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has "
+                    "capture: logits; take it out",
+                    key,
+                )
+            if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
+                keys = ", ".join(f"tasks.{name}" for name in TASKS)
+                raise refuse(f"names tasks, but {keys} are all null: give one of them", key)
+        return self
+
+    @model_validator(mode="after")
+    def _join_also(self) -> Self:
+        """An experiment that the command line adds is one of the run's, in their order here."""
+        asked = {*self.experiments, *self.also}
+        self.experiments = [name for name in get_args(Experiment) if name in asked]
         return self
 
     @model_validator(mode="after")

@@ -65,13 +65,19 @@ def open_parquet(path: str | Path) -> pq.ParquetFile:
         raise UserError(f"{path} is not a whole Parquet file ({error}): delete it and rerun") from None
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Raise UserError, with the remedy, if what the body reads of an open file turns out to be damaged."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+
+
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a whole Parquet file; raises UserError as `open_parquet` does."""
-    with open_parquet(path) as file:
-        try:
-            return file.read(columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+    """Read a whole Parquet file; raises UserError as `open_parquet` and `reading` do."""
+    with open_parquet(path) as file, reading(path):
+        return file.read(columns)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

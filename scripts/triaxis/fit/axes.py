@@ -15,7 +15,8 @@ from scipy.linalg import cho_factor, cho_solve
 Array = NDArray[np.float64]
 
 AXES = ("distance", "query", "key")
-COMBINATIONS = ("distance+query+key", "distance+key", "query+key", "distance", "query", "key")
+FULL = "+".join(AXES)
+COMBINATIONS = (FULL, "distance+key", "query+key", *AXES)
 PRIME = 2**31 - 1
 
 
@@ -68,7 +69,7 @@ def _determines_all(mask: NDArray[np.bool_]) -> bool:
     """
     if not _levels(mask).all():
         return False
-    rank = parameters(COMBINATIONS[0], len(mask))
+    rank = parameters(FULL, len(mask))
     return len(mask) > 64 or int(np.linalg.matrix_rank(Design(mask).normal, hermitian=True)) == rank
 
 

@@ -46,8 +46,8 @@ def reach_error(table: Array) -> float:
 
 
 def basis(rotary: Rotary, distances: int) -> Array:
-    """(distances, functions): what a layer can make of distance: two components a pair, a constant if a dim is
-    unrotated."""
+    """(distances, functions): what a layer can make of distance, a cosine and a sine a pair, and a constant if a
+    dimension is unrotated."""
     angle = np.multiply.outer(np.arange(distances), rotary.frequency)
     constant = np.ones((distances, min(len(rotary.unrotated), 1)))
     return np.concatenate([np.cos(angle), np.sin(angle), constant], axis=1)

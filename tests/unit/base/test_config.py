@@ -293,6 +293,8 @@ def test_an_experiment_of_queries_and_keys_needs_a_model_that_has_them(name):
     said = message(config)
     assert f"config key 'experiments' names {name}" in said and "capture: logits" in said
     resolve(config | {"experiments": ["mechanism"]})
+    added = config | {"experiments": ["mechanism"], "also": name}
+    assert message(added).startswith(f"config key 'also' names {name}, made of queries and keys")
     resolve(config | {"models": {"gpt2": logits} | MINIMAL["models"]})
 
 
@@ -376,7 +378,7 @@ def test_a_mapping_of_another_kind_is_a_mapping():
 
 def test_a_minimal_configuration_gets_every_default():
     filled = resolve(MINIMAL)
-    assert list(filled) == list(Config.model_fields)
+    assert list(filled) == [key for key in Config.model_fields if key != "also"]
     for section in ("run", "sequences", "features", "logits", "fits"):
         own = SECTIONS[(section,)]["properties"]
         assert filled[section] == {name: sub["default"] for name, sub in own.items()}
@@ -512,3 +514,16 @@ def test_the_choices_are_those_that_the_library_takes():
     assert get_args(Perturbation) == PERTURBATIONS
     for method in get_args(Method):
         assert make_method(method, resolve(MINIMAL)["length"], 2048, 9216).name == method
+
+
+@pytest.mark.parametrize(
+    ("also", "experiments"), [("surgery", ["mechanism", "surgery"]), (["mechanism"], ["mechanism"])]
+)
+def test_an_experiment_of_the_command_line_joins_those_of_the_configuration(also, experiments):
+    found = resolve(MINIMAL | {"also": also})
+    assert found["experiments"] == experiments and "also" not in found
+
+
+def test_an_unknown_experiment_of_the_command_line_is_named():
+    with pytest.raises(UserError, match=r"also.*'surgry'"):
+        resolve(MINIMAL | {"also": "surgry"})
