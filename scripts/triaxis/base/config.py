@@ -543,25 +543,27 @@ class Config(Section):
         return lock
 
     @model_validator(mode="after")
+    def _check_experiments(self) -> Self:
+        """What is made of queries and keys before rotation needs a model that has them, and tasks need a task."""
+        logits_alone = all(model.capture == "logits" for model in self.models.values())
+        for key in ("experiments", "also"):
+            asked = [name for name in getattr(self, key) if name != "mechanism"]
+            if asked and logits_alone:
+                raise refuse(
+                    f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has "
+                    "capture: logits; take it out",
+                    key,
+                )
+            if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
+                keys = ", ".join(f"tasks.{name}" for name in TASKS)
+                raise refuse(f"names tasks, but {keys} are all null: give one of them", key)
+        return self
+
+    @model_validator(mode="after")
     def _join_also(self) -> Self:
         """An experiment that the command line adds is one of the run's, in their order here."""
         asked = {*self.experiments, *self.also}
         self.experiments = [name for name in get_args(Experiment) if name in asked]
-        return self
-
-    @model_validator(mode="after")
-    def _check_models(self) -> Self:
-        """What is made of queries and keys before rotation needs a model that has them."""
-        asked = [name for name in self.experiments if name != "mechanism"]
-        if asked and all(model.capture == "logits" for model in self.models.values()):
-            raise refuse(
-                f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has capture: "
-                "logits; take it out",
-                "experiments",
-            )
-        if "tasks" in self.experiments and not any(getattr(self.tasks, name) for name in TASKS):
-            keys = ", ".join(f"tasks.{name}" for name in TASKS)
-            raise refuse(f"names tasks, but {keys} are all null: give one of them", "experiments")
         return self
 
     @model_validator(mode="after")

@@ -294,6 +294,8 @@ def test_an_experiment_of_queries_and_keys_needs_a_model_that_has_them(name):
     said = message(config)
     assert f"config key 'experiments' names {name}" in said and "capture: logits" in said
     resolve(config | {"experiments": ["mechanism"]})
+    added = config | {"experiments": ["mechanism"], "also": name}
+    assert message(added).startswith(f"config key 'also' names {name}, made of queries and keys")
     resolve(config | {"models": {"gpt2": logits} | MINIMAL["models"]})
 
 
