@@ -49,7 +49,7 @@ rule read_documents:
         format=config["corpus"]["format"],
         text=lambda wildcards: config["corpus"]["text"],
         title=lambda wildcards: config["corpus"]["title"],
-        csv=lambda wildcards: config["corpus"].get("csv"),
+        csv=lambda wildcards: config["corpus"]["csv"],
     message:
         "Reading the corpus"
     script:

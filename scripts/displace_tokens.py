@@ -28,10 +28,7 @@ with reporting(snakemake.log[0]) as log:
         units = displacement.token_units(row["length"], prefix)
         if params.unit == "word":
             text = texts[row["document"]]
-            try:
-                _, offsets = encode(tokenizer, text)
-            except UserError as error:
-                raise UserError(f"{error}, or set tolerance.unit: token") from None
+            _, offsets = encode(tokenizer, text)
             words = displacement.word_units(text, offsets[row["offset"] : row["offset"] + row["length"] - prefix])
             units = np.concatenate([np.full(prefix, displacement.STAYS), words])
         for fraction in params.fractions:

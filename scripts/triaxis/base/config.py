@@ -125,6 +125,23 @@ class Model(Section):
         return self
 
 
+class Dialect(Section):
+    """How CSV files of the corpus are written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(",", description="What parts two columns")
+    quote: Annotated[str, Field(max_length=1)] = Field('"', description="What a text stands in, or '' for nothing")
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None, description="What stands before a quote that is part of a text, or ''; null is the quote itself"
+    )
+    skip: Number = Field(0, description="Lines before the header that are passed over")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.delimiter in (self.quote, self.escape):
+            raise refuse(f"is {shown(self.delimiter)}, as quote or escape: give another", "delimiter")
+        return self
+
+
 class Corpus(Section):
     """The text that the models read."""
 
@@ -143,6 +160,7 @@ class Corpus(Section):
         description="The column that holds the text of a document, or a list of texts (not used for txt)",
     )
     title: str | None = Field(None, description="The column that holds a document's title, or null")
+    csv: Dialect = Field(default_factory=Dialect)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -42,6 +42,7 @@ def dialect(options: Mapping[str, Any]) -> Dialect:
 
     Raises UserError for a key or a value that makes no dialect.
     """
+    options = {key: value for key, value in options.items() if value is not None}
     known = [field.name for field in fields(Dialect)]
     for key, value in options.items():
         if key not in known:
