@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from triaxis.base import provenance
 from triaxis.base.errors import UserError
+from triaxis.model.causal import require_causal
 from triaxis.model.devices import choose_device, describe_device, spread_layers
 from triaxis.model.memory import require_memory
 from triaxis.model.published import read_config
@@ -125,13 +126,15 @@ def open_model(
 ) -> PreTrainedModel:
     """The model of a record that fetch_model wrote, its files verified; options: `device` and `dtype` of `features`.
 
-    Raises UserError as `sources.verify`, `choose_device` and `load_model` do.
+    Raises UserError as `sources.verify`, `choose_device`, `load_model` and `require_causal` do.
     """
     fetched = json.loads(Path(record).read_text())
     sources.verify(fetched)
-    return load_model(
+    model = load_model(
         fetched["folder"], options["dtype"], choose_device(options["device"]), random_seed, attention=attention
     )
+    require_causal(model)
+    return model
 
 
 def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:

@@ -19,6 +19,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from triaxis.base.errors import UserError
 
+# What torch.compile, data parallelism and adapters put before the names of a model that they wrap.
+WRAPPERS = ("_orig_mod.", "module.", "base_model.model.")
 # Left over and harmless: tables of rotation and masks, which older models saved and newer ones make themselves. What a
 # class in transformers names as no part of its forward pass (next-token modules, say) never gets into the report.
 ROTATION_TABLE = re.compile(r"(^|\.)(rotary_emb|rotary_pos_emb|rope)\.inv_freq$")
@@ -116,9 +118,10 @@ def _report(folder: str | Path, config: PreTrainedConfig, headers: Mapping[str, 
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """What all names begin with, up to each dot of it, the shortest first."""
+    """What all names begin with: a known wrapper's prefix first, then the names' own up to each dot of it."""
     parts = os.path.commonprefix([name.split(".") for name in names])
-    return [".".join(parts[:number]) + "." for number in range(1, len(parts) + 1)]
+    common = [".".join(parts[:number]) + "." for number in range(1, len(parts) + 1)]
+    return [prefix for prefix in WRAPPERS if prefix in common] + common
 
 
 @contextmanager

