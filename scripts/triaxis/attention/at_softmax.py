@@ -120,7 +120,7 @@ def instead(model: PreTrainedModel) -> str:
             config = copy.deepcopy(model.config)
             config.num_hidden_layers, config.vocab_size = 1, 16
             tried = type(model)._from_config(config, attn_implementation="eager").eval()
-        tokens = np.arange(8, dtype=np.int32)[None] % tried.get_input_embeddings().num_embeddings
+        tokens = np.arange(8, dtype=np.int32)[None] % int(tried.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
         capture_logits(tried, tokens, [0], None, batch=1, keep=lambda *_: None)
     except Exception:  # whatever a family that was never tried makes of it
         return "its logits cannot be captured at the softmax either: choose another family"

@@ -1,5 +1,7 @@
 """Whether a model is causal: what no configuration is trusted to say."""
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel
 
@@ -11,8 +13,8 @@ LENGTH = 16
 @torch.inference_mode()
 def require_causal(model: PreTrainedModel) -> None:
     """Raise UserError if other tokens in the second half of a short text move an output of its first half."""
-    vocabulary = model.get_input_embeddings().num_embeddings
-    ids = torch.arange(2 * LENGTH, device=model.device) * 7 % vocabulary
+    embedding: Any = model.get_input_embeddings()
+    ids = torch.arange(2 * LENGTH, device=model.device) * 7 % embedding.num_embeddings
     first, second = ids[:LENGTH], torch.cat([ids[: LENGTH // 2], ids[LENGTH : LENGTH + LENGTH // 2]])
     outputs = [
         model.base_model(input_ids=own[None], use_cache=False)[0][0, : LENGTH // 2].float() for own in (first, second)
@@ -21,6 +23,6 @@ def require_causal(model: PreTrainedModel) -> None:
     # Experts are batched by how many tokens each has, so that rounding differs; what is NaN shows nothing here.
     if moved > max(1e-4, 8 * torch.finfo(model.dtype).eps):
         raise UserError(
-            f"a model of type '{model.config.model_type}' is not causal (a later token moves an earlier output): Triaxis "
-            "takes causal language models"
+            f"a model of type '{model.config.model_type}' is not causal (a later token moves an earlier output): "
+            "Triaxis takes causal language models"
         )

@@ -1,14 +1,13 @@
 """GGUF files to plain safetensors folders."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
 from triaxis.base.errors import UserError
 from triaxis.model.gguf_keys import read_settings
@@ -74,10 +73,11 @@ def _require_all_parts(parts: Sequence[Path], fields: Sequence[dict[str, Any]]) 
     count = int(fields[0].get("split.count", 0)) or 1
     numbers = [int(own.get("split.no", 0)) for own in fields]
     if numbers != list(range(count)):
-        absent = ", ".join(str(number + 1) for number in range(count) if number not in numbers) or "none"
+        absent = [str(number + 1) for number in range(count) if number not in numbers]
+        fault = f"part {', '.join(absent)} is missing" if absent else "the numbers inside are not those of their names"
         raise UserError(
-            f"{', '.join(part.name for part in parts)}: of the {count} parts of this GGUF file number {absent} is missing, "
-            "or they are misnumbered; keep their names, such as m-00001-of-00002.gguf, and put all beside one another"
+            f"{', '.join(part.name for part in parts)}: of the {count} parts of this GGUF file {fault}; keep the names "
+            "that llama.cpp gave them, such as m-00001-of-00002.gguf, and put all beside one another"
         )
 
 
@@ -123,7 +123,7 @@ def _load(file: Path, name: str) -> PreTrainedModel:
         config = CONFIG_MAPPING[kind](**settings)
         _require_places(name, config, tensors, reader.fields["general.architecture"].contents())
         with loading(name, tensors):
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 file.parent,
                 gguf_file=file.name,
                 config=config,
@@ -135,19 +135,23 @@ def _load(file: Path, name: str) -> PreTrainedModel:
         raise
     except Exception as error:  # whatever a foreign file makes transformers raise
         raise _unreadable(name, error) from error
-    require_whole(name, report, {}, "its own keys")
+    model, report = loaded
+    require_whole(name, report, {}, "its header")
     return model
 
 
-def _require_places(name: str, config: Any, tensors: dict[str, tuple[int, ...]], architecture: str) -> None:
+def _require_places(name: str, config: Any, tensors: Iterable[str], architecture: str) -> None:
     """Raise UserError if the model has no place for a tensor of the file: transformers passes over it silently."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=config.to_dict())
-    # Experts are mapped by their names without .weight.
-    places = {*get_gguf_hf_weights_map(model, processor), *ROTATION_TENSORS}
-    if extra := sorted(tensor for tensor in tensors if not {tensor, tensor.removesuffix(".weight")} & places):
+    kind = next(kind for kind, own in gguf.MODEL_ARCH_NAMES.items() if own == architecture)
+    names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
+    places = {names.get_name(own, try_suffixes=(".weight", ".bias")) for own in model.state_dict()}
+    for layer in range(config.num_hidden_layers if getattr(config, "num_experts", 0) else 0):
+        places |= {f"blk.{layer}.ffn_{part}_exps.weight" for part in ("gate", "up", "down")}
+    if extra := sorted(set(tensors) - places - set(ROTATION_TENSORS)):
         shown = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
         raise UserError(
-            f"{name} holds {shown} beyond a model of type '{config.model_type}': nothing is left out; bring its safetensors"
+            f"{name} holds {shown} beyond a model of type '{config.model_type}': nothing is left out; bring its "
+            "safetensors"
         )

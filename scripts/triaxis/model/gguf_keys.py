@@ -66,7 +66,7 @@ FAMILIES = {
 # The layers of the two models whose queries llama.cpp scales by hidden_size / heads, not by the size of a head.
 WIDE = {"gemma2": 46, "gemma3": 62}
 # Said of a model, and nothing that it computes by.
-HARMLESS = {"rope.scaling.finetuned", "tensor_data_layout"}
+HARMLESS = {"rope.scaling.finetuned", "tensor_data_layout", "vocab_size"}
 SPECIAL = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
 # The factors of every published Llama 3.1, 3.2 and 3.3, but for how much they scale.
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
@@ -91,7 +91,9 @@ class Keys:
         """The value of `architecture.key`. Raises UserError if the file does not have it."""
         value = self.get(key)
         if value is None:
-            raise UserError(f"{self.name} lacks the key {self.architecture}.{key}: bring the model's safetensors instead")
+            raise UserError(
+                f"{self.name} lacks the key {self.architecture}.{key}: bring the model's safetensors instead"
+            )
         return value
 
     def unused(self) -> list[str]:
@@ -113,35 +115,40 @@ def read_settings(
     family = FAMILIES.get(keys.architecture)
     if family is None or fields.get("general.type", "model") != "model":
         raise UserError(
-            f"{name} is a GGUF file of architecture '{keys.architecture}' ({fields.get('general.type', 'model')}); those "
-            f"known to equal their originals are models of {', '.join(FAMILIES)}: bring the model's safetensors instead"
+            f"{name} is a GGUF file of architecture '{keys.architecture}' ({fields.get('general.type', 'model')}); "
+            f"those known to equal their originals are models of {', '.join(FAMILIES)}: bring the model's safetensors instead"
         )
     settings: dict[str, Any] = {"model_type": family.type} | dict(family.always)
     for key, setting in family.keys.items():
         value = keys.get(key)
         if value is not None:
             settings[setting] = value
+    if "token_embd.weight" not in tensors:
+        raise UserError(f"{name} lacks token_embd.weight: fetch it again, or all parts of it")
     heads, size = keys.need("attention.head_count"), keys.need("embedding_length")
     settings.setdefault("num_key_value_heads", heads)
-    if not all(isinstance(count, int) for count in (heads, settings["num_key_value_heads"], settings["intermediate_size"])):
+    if not all(
+        isinstance(count, int) for count in (heads, settings["num_key_value_heads"], settings["intermediate_size"])
+    ):
         raise UserError(f"{name} has layers of different sizes: bring the model's safetensors instead")
     head_dim = keys.get("attention.key_length", size // heads)
     if keys.get("attention.value_length", head_dim) != head_dim or keys.get("attention.causal", True) is not True:
-        raise UserError(f"{name} has values of another size than its keys, or no causal attention: bring its safetensors")
+        raise UserError(
+            f"{name} has values of another size than its keys, or no causal attention: bring its safetensors"
+        )
     if "head_dim" in family.keys.values():
         settings["head_dim"] = head_dim
     settings |= {
-        "vocab_size": tensors["token_embd.weight"][0] if "token_embd.weight" in tensors else keys.need("vocab_size"),
+        "vocab_size": tensors["token_embd.weight"][0],
         "tie_word_embeddings": "output.weight" not in tensors,
         "rope_parameters": _rotation(keys, family, head_dim, factors, settings),
     }
-    keys.get("vocab_size")
     settings |= {own: fields.get(f"tokenizer.ggml.{theirs}_token_id") for own, theirs in SPECIAL.items()}
     settings |= _of_family(keys, tensors, settings, head_dim)
     if unused := keys.unused():
         raise UserError(
-            f"{name} holds keys that have no counterpart in a '{family.type}' of transformers ({', '.join(unused)}): bring "
-            "the model's safetensors instead"
+            f"{name} holds keys that have no counterpart in a '{family.type}' of transformers ({', '.join(unused)}): "
+            "bring the model's safetensors instead"
         )
     return settings
 
@@ -178,7 +185,7 @@ def _rotation(
             return rotation
     raise UserError(
         f"{keys.name} scales its rotation by '{kind}' (factor {factor:g}, attention {strength:g}) with "
-        f"{', '.join(sorted(factors)) or 'no factors'}, which transformers has no name for: bring the model's safetensors"
+        f"{', '.join(sorted(factors)) or 'no factors'}, which transformers has no name for: bring its safetensors"
     )
 
 
@@ -186,7 +193,9 @@ def _yarn(keys: Keys, factor: float, original: int, strength: float) -> dict[str
     """llama.cpp multiplies cos and sin by 1 + 0.1 ln(factor), as transformers does, and by the file's own factor."""
     strength *= float(keys.get("rope.scaling.yarn_attn_factor", 1.0))
     if keys.get("rope.scaling.yarn_ext_factor", 1.0) not in (1.0, -1.0):
-        raise UserError(f"{keys.name} mixes YaRN with no scaling (yarn_ext_factor): bring the model's safetensors instead")
+        raise UserError(
+            f"{keys.name} mixes YaRN with no scaling (yarn_ext_factor): bring the model's safetensors instead"
+        )
     if keys.get("rope.scaling.yarn_log_multiplier", 0.0):
         raise UserError(f"{keys.name} has a yarn_log_multiplier, of models that are not known: bring its safetensors")
     return {
@@ -227,8 +236,10 @@ def _of_family(
     scale = keys.get("attention.scale")
     if name in WIDE:
         wide = settings["num_hidden_layers"] == WIDE[name]
-        default = settings["hidden_size"] / settings["num_attention_heads"] if wide else head_dim
-        own["query_pre_attn_scalar"] = scale**-2 if scale else default
+        default = settings["hidden_size"] // settings["num_attention_heads"] if wide else head_dim
+        own["query_pre_attn_scalar"] = round(scale**-2) if scale else default
+        if scale and not math.isclose(own["query_pre_attn_scalar"] ** -0.5, scale, rel_tol=1e-6):
+            raise UserError(f"{keys.name} scales its logits by {scale:g}, which is no whole query_pre_attn_scalar")
     elif scale and not math.isclose(scale, head_dim**-0.5, rel_tol=1e-6):
         raise UserError(f"{keys.name} scales its logits by {scale:g}, which no '{name}' of transformers does")
     if name == "gemma3":

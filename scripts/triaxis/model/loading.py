@@ -107,7 +107,7 @@ def _load_weights(
     """The model of a folder, every weight as the files have it. place: as transformers' device_map."""
     headers = read_headers(folder)
     with loading(folder, headers):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             device_map=place,
@@ -117,6 +117,7 @@ def _load_weights(
             output_loading_info=True,
             **options,
         )
+    model, report = loaded
     require_whole(folder, report, headers)
     return model
 

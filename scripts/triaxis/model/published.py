@@ -17,6 +17,7 @@ from triaxis.base.errors import UserError
 # Quantisations that transformers turns into plain weights on any machine, with nothing installed beside it.
 DEQUANTISED = {"fp8", "mxfp4"}
 ROPE_TYPES = sorted({"default", *ROPE_INIT_FUNCTIONS})
+TYPE_KEYS = {"rope_type", "type"}
 # A rotation's older name in a family's original code: type of the model -> name there -> name today.
 ROPE_ALIASES = {"phi3": {"su": "longrope"}}
 
@@ -68,8 +69,8 @@ def _require_known(folder: Path, settings: Mapping[str, Any]) -> str:
     if code := settings.get("auto_map"):
         files = sorted({str(entry).split(".")[0] + ".py" for entry in code.values() if isinstance(entry, str)})
         raise UserError(
-            f"no model can be loaded from {folder}: its type '{kind}' needs code of its own ({', '.join(files)}), which "
-            "is never run; name a model whose type transformers knows"
+            f"no model can be loaded from {folder}: its type '{kind}' needs code of its own ({', '.join(files)}), "
+            "which is never run; name a model whose type transformers knows"
         )
     near = difflib.get_close_matches(kind, list(CONFIG_MAPPING), n=3)
     raise UserError(
@@ -105,8 +106,8 @@ def _require_plain(folder: Path, settings: Mapping[str, Any]) -> None:
         method = quantisation.get("quant_method") or ("bitsandbytes" if _bits(quantisation) else "unknown")
         if method not in DEQUANTISED:
             raise UserError(
-                f"the weights in {folder} are quantised by {method}{_bits(quantisation)}, which needs kernels that are not "
-                "part of Triaxis: name the model that they were made from, in float or bfloat16, or a GGUF file of it"
+                f"the weights in {folder} are quantised by {method}{_bits(quantisation)}, which needs kernels that are "
+                "not part of Triaxis: name the model that they were made from, in float or bfloat16, or a GGUF file of it"
             )
         quantisation["dequantize"] = True  # on a GPU too, so that a model is the same everywhere
 
@@ -122,7 +123,7 @@ def _rotations(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for key in ("rope_scaling", "rope_parameters"):
             whole = part.get(key)
             if isinstance(whole, dict):
-                yield from [own for own in (whole, *whole.values()) if isinstance(own, dict) and _rotation_type(own)]
+                yield from [own for own in (whole, *whole.values()) if isinstance(own, dict) and own.keys() & TYPE_KEYS]
 
 
 def _rotation_type(rotation: Mapping[str, Any]) -> Any:
@@ -145,8 +146,8 @@ def _require_rotation(folder: Path, rotation: Mapping[str, Any], kind: str) -> N
     if name not in ROPE_TYPES or (kind == "phi3" and name not in ("default", "longrope")):
         known = ["default", "longrope", "su"] if kind == "phi3" else ROPE_TYPES
         raise UserError(
-            f"{folder}/config.json scales its rotation by '{name}', which no model of type '{kind}' in transformers does: "
-            f"it is one of {', '.join(known)}"
+            f"{folder}/config.json scales its rotation by '{name}', which no model of type '{kind}' in transformers "
+            f"does: it is one of {', '.join(known)}"
         )
 
 

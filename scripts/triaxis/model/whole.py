@@ -4,10 +4,10 @@ transformers draws what is missing afresh, without a seed, and drops what is lef
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +92,15 @@ def check_headers(folder: str | Path, config: PreTrainedConfig) -> None:
             own = {name.removeprefix(prefix): tensor for name, tensor in headers.items()}
             if not _faults(_report(folder, config, own), own):
                 raise UserError(
-                    f"{folder} lacks {_some(sorted(report['missing_keys']))} of the model that config.json describes: its "
-                    f"{len(headers)} tensors all begin with {prefix!r}, and fit without it; save them again so"
+                    f"{folder} lacks {_some(sorted(report['missing_keys']))} of the model that config.json describes: "
+                    f"its {len(headers)} tensors all begin with {prefix!r}, and fit without it; save them again so"
                 )
     require_whole(folder, report, headers)
 
 
 def _report(folder: str | Path, config: PreTrainedConfig, headers: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """What transformers' loading says of tensors without values."""
-    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     # As AutoModelForCausalLM does for a text model that is published inside a larger one.
     if model_class.config_class is config.sub_configs.get("text_config"):
         config = config.get_text_config()
@@ -119,7 +119,8 @@ def _report(folder: str | Path, config: PreTrainedConfig, headers: Mapping[str, 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
     """What all names begin with: a known wrapper's prefix first, then the names' own up to each dot of it."""
-    parts = os.path.commonprefix([name.split(".") for name in names])
+    columns = zip(*(name.split(".") for name in names), strict=False)
+    parts = [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
     common = [".".join(parts[:number]) + "." for number in range(1, len(parts) + 1)]
     return [prefix for prefix in WRAPPERS if prefix in common] + common
 
@@ -147,8 +148,9 @@ def require_whole(
 ) -> None:
     """Raise UserError unless transformers' loading report names nothing missing, left over, or of another shape.
 
-    held: the files' tensors, by the files' names. described_by: what says which tensors there must be. Not missing are a model's own buffers that no file holds, and a
-    weight that config.json ties to one that is there (the head to the embedding): transformers counts neither.
+    held: the files' tensors, by the files' names. described_by: what says which tensors there must be. Not missing are
+    a model's own buffers that no file holds, and a weight that config.json ties to one that is there (the head to the
+    embedding): transformers counts neither.
     """
     if fault := _faults(report, held):
         raise UserError(f"{place} {fault}".replace("config.json", described_by))
@@ -164,7 +166,7 @@ def _faults(report: Mapping[str, Any], held: Mapping[str, torch.Tensor]) -> str:
         name, found, expected = min(report["mismatched_keys"])
         return (
             f"holds {name} in the shape {list(found)}, where config.json describes {list(expected)} "
-            f"({len(report['mismatched_keys'])} such tensors): bring these weights and their own config.json together"
+            f"({len(report['mismatched_keys'])} of such tensors): fetch the files again, or correct config.json"
         )
     if missing:
         beyond = f", and holds {_some(extra)} beyond it" if extra else ""

@@ -132,8 +132,8 @@ def _require_parts(record: dict[str, Any]) -> dict[str, Any]:
     wanted = {part for name in record["files"] if name.lower().endswith(".gguf") for part in split_parts(name)}
     if absent := sorted(wanted - set(record["files"])):
         raise UserError(
-            f"{record['source']} is a part of a GGUF file and lacks {', '.join(absent)}: put the missing part beside it, "
-            "or name all parts as a list of sources"
+            f"{record['source']} is a part of a GGUF file and lacks {', '.join(absent)}: put the missing part beside "
+            "it, or name all parts as a list of sources"
         )
     return record
 
@@ -215,7 +215,9 @@ def _record(source: Source, revision: str, folder: Path, names: Sequence[str]) -
             raise UserError(f"{file} of {source.text} does not exist: correct the source, or rerun to fetch it again")
         with file.open("rb") as content:
             if content.read(len(POINTER)) == POINTER:
-                raise UserError(f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its repository")
+                raise UserError(
+                    f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its repository"
+                )
         files[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
     return {
         "source": source.text,
@@ -261,13 +263,15 @@ def _require_safetensors(source: Source, kept: Sequence[str], names: Sequence[st
     if "adapter_config.json" in names:
         held = "full weights with an adapter beside them" if weights else "an adapter alone, without its model"
         raise UserError(
-            f"{source.text} holds {held} (adapter_config.json): merge the adapter into the weights (merge_and_unload of "
-            "peft), save that, and name its folder"
+            f"{source.text} holds {held} (adapter_config.json): merge the adapter into the weights "
+            "(merge_and_unload of peft), save that, and name its folder"
         )
     if not weights:
         ggufs = [name for name in names if name.lower().endswith(".gguf")]
         if ggufs:
-            raise UserError(f"{source.text} holds no safetensors but GGUF files: name one of them, such as {ggufs[0]!r}")
+            raise UserError(
+                f"{source.text} holds no safetensors but GGUF files: name one of them, such as {ggufs[0]!r}"
+            )
         held = "pickle weights only" if any(_matches(name, PICKLES) for name in names) else "no weights"
         raise UserError(f"{source.text} holds {held}: Triaxis reads safetensors only; name a model that has them")
 

@@ -34,12 +34,18 @@ def say(folder: Path, drop: tuple[str, ...] = (), **settings: object) -> Path:
 
 
 ROTATIONS = {
-    "rope_scaling of type mrope on a Llama": ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}, "'mrope'"),
+    "rope_scaling of type mrope on a Llama": (
+        {"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}},
+        "'mrope'",
+    ),
     "rope_scaling of type yran, a typo": ({"rope_scaling": YARN | {"rope_type": "yran"}}, "'yran'"),
     "rope_scaling of type su on a Llama": ({"rope_scaling": LONGROPE | {"rope_type": "su"}}, "'su'"),
-    "rope_scaling of type null": ({"rope_scaling": {"type": None, "rope_type": 3, "factor": 2.0}}, "'3'"),
+    "rope_scaling of type null": ({"rope_scaling": {"type": None, "factor": 2.0}}, "'None'"),
     "yarn without its factor": ({"rope_scaling": {"type": "yarn"}}, "factor"),
-    "longrope without its factors": ({"rope_scaling": {"type": "longrope", "factor": 4.0}}, "short_factor"),
+    "longrope without its short factors": (
+        {"rope_scaling": {"type": "longrope", "factor": 4.0, "long_factor": LONGROPE["long_factor"]}},
+        "short_factor",
+    ),
 }
 
 
@@ -66,7 +72,7 @@ def test_a_rotation_of_one_layer_type_is_checked_too(tmp_path, kinds):
 @pytest.mark.parametrize("key", ["rope_type", "type"])
 @torch.inference_mode()
 def test_su_on_a_phi3_means_longrope(tmp_path, kinds, key):
-    """The published Phi-3 says: {"type": "su", "short_factor": ..., "long_factor": ...}, its original length outside."""
+    """The published Phi-3 says so: its two lists of factors, and the original length outside."""
     settings = {"rope_parameters": LONGROPE, "original_max_position_embeddings": 16}
     model = families.build("phi3", **settings)
     model.save_pretrained(tmp_path)
@@ -206,7 +212,9 @@ def test_code_that_transformers_has_under_the_same_name_is_said_and_not_run(fold
     say(folder, auto_map={"AutoModelForCausalLM": name})
     assert read_config(folder).model_type == "llama"
     assert len(said) == 1 and "is not run: transformers' LlamaForCausalLM is used" in said[0]
-    kinds.saw("foreign", "auto_map that names the class that transformers has", "used, and the log says whose class it is")
+    kinds.saw(
+        "foreign", "auto_map that names the class that transformers has", "used, and the log says whose class it is"
+    )
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]"])
