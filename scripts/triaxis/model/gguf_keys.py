@@ -116,7 +116,7 @@ def read_settings(
     if family is None or fields.get("general.type", "model") != "model":
         raise UserError(
             f"{name} is a GGUF file of architecture '{keys.architecture}' ({fields.get('general.type', 'model')}); "
-            f"those known to equal their originals are models of {', '.join(FAMILIES)}: bring the model's safetensors instead"
+            f"those known to equal their originals are {', '.join(FAMILIES)}: bring the model's safetensors instead"
         )
     settings: dict[str, Any] = {"model_type": family.type} | dict(family.always)
     for key, setting in family.keys.items():

@@ -107,7 +107,7 @@ def _require_plain(folder: Path, settings: Mapping[str, Any]) -> None:
         if method not in DEQUANTISED:
             raise UserError(
                 f"the weights in {folder} are quantised by {method}{_bits(quantisation)}, which needs kernels that are "
-                "not part of Triaxis: name the model that they were made from, in float or bfloat16, or a GGUF file of it"
+                "not part of Triaxis: name the model that they were made from, in float or bfloat16, or its GGUF file"
             )
         quantisation["dequantize"] = True  # on a GPU too, so that a model is the same everywhere
 

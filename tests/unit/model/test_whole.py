@@ -91,7 +91,7 @@ REFUSED = {
         ["holds 9 tensors", "model.layers.1."],
     ),
     "a q_proj of another shape": (reshaped(Q), {}, [Q, "[56, 64]", "[64, 64]"]),
-    "an embedding of fewer rows than vocab_size": (same, {"vocab_size": 130}, ["[128, 64]", "[130, 64]", "2 such"]),
+    "an embedding of fewer rows than vocab_size": (same, {"vocab_size": 130}, ["[128, 64]", "[130, 64]", "2 of such"]),
     "a vision tower beside the language model": (
         beside(vision_tower__patch_embedding__weight=ZERO),
         {},

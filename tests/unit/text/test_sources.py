@@ -270,16 +270,32 @@ def test_a_model_folder_counts_only_the_allowed_files(tmp_path):
     assert set(model(f"path:{tmp_path}", tmp_path)["files"]) == set(WEIGHTS)
 
 
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
-        ({"config.json": b"{}"}, "no weights"),
-    ],
-)
-def test_a_model_folder_without_safetensors_is_refused(tmp_path, files, reason):
-    fault = message(model, f"path:{fill(tmp_path, files)}", tmp_path)
-    assert reason in fault and "safetensors only" in fault
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
+FOLDERS = {
+    "pickle weights only": ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
+    "no weights": ({"config.json": b"{}"}, "no weights"),
+    "a folder of GGUF files": ({"m.Q4.gguf": b"GGUF", "config.json": b"{}"}, "such as 'm.Q4.gguf'"),
+    "an adapter folder": ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"}, "an adapter alone"),
+    "an adapter beside full weights": (
+        WEIGHTS | {"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"},
+        "full weights with an adapter beside them",
+    ),
+    "a Git LFS pointer as weights": (WEIGHTS | {"model.safetensors": POINTER}, "model.safetensors is a pointer"),
+    "a Git LFS pointer as tokenizer.json": (WEIGHTS | {"tokenizer.json": POINTER}, "tokenizer.json is a pointer"),
+}
+
+
+@pytest.mark.parametrize("tried", FOLDERS)
+def test_a_folder_that_is_no_whole_model_is_refused(tmp_path, kinds, tried):
+    files, reason = FOLDERS[tried]
+    fill(tmp_path / "model", files)
+    line = kinds.refused("foreign", tried, tmp_path, lambda: model(f"path:{tmp_path}/model", tmp_path))
+    assert reason in line
+
+
+def test_a_pointer_in_place_of_a_text_is_refused(tmp_path):
+    fill(tmp_path, {"a.txt": b"text", "b.txt": POINTER})
+    assert "b.txt is a pointer of Git LFS" in message(corpus, f"path:{tmp_path}/*.txt", tmp_path)
 
 
 def test_a_model_in_one_file_is_gguf(tmp_path):
