@@ -20,7 +20,8 @@ with reporting(snakemake.log[0]) as log:
     # What a killed run left of a download is fetched anew.
     download = folder.with_name(f".{folder.name}.download")
     shutil.rmtree(download, ignore_errors=True)
-    record = sources.fetch_model_files(parts, params.sha256, pins, folder if parts[0].kind == "hub" else download)
+    place = folder if parts[0].kind == "hub" else download
+    record = sources.fetch_model_files(parts, params.sha256, pins, place, check=read_config)
     if gguf := [Path(record["folder"]) / name for name in record["files"] if name.lower().endswith(".gguf")]:
         log.info("dequantising %s, once", ", ".join(file.name for file in gguf))
         dequantise(gguf, folder)

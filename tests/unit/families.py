@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from triaxis.attention.at_softmax import capture_logits
 from triaxis.attention.layout import Layout, probe_layouts
 from triaxis.base.errors import UserError
+from triaxis.model import gguf_keys
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
@@ -186,7 +187,13 @@ mechanism is not applicable. What the softmax receives is tested against the mod
 | models | type in transformers | position | the capture of queries and keys says |
 |---|---|---|---|
 """
-CLOSING = """
+CLOSING = f"""
+## From one GGUF file
+
+Of the architectures {", ".join(f"`{name}`" for name in gguf_keys.FAMILIES)}.
+Rotation, scaled or not, windows and scales are those of the file's keys. A key or a tensor without a counterpart is
+refused by name. In float32 the logits are those of the safetensors twin, bit for bit.
+
 Refused both ways, by name: models with other layers among their attention (Mamba, linear attention), sinks or
 capped logits outside the first table, and models that need code of their own (`trust_remote_code`).
 """

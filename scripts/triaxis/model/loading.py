@@ -17,7 +17,7 @@ from triaxis.model.causal import require_causal
 from triaxis.model.devices import choose_device, describe_device, spread_layers
 from triaxis.model.memory import require_memory
 from triaxis.model.published import read_config
-from triaxis.model.whole import loading, read_headers, require_whole
+from triaxis.model.whole import loading, read_headers, require_tables, require_whole
 from triaxis.text import sources
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -119,6 +119,7 @@ def _load_weights(
         )
     model, report = loaded
     require_whole(folder, report, headers)
+    require_tables(folder, model, headers)
     return model
 
 

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from triaxis.base.errors import UserError
 
 # What torch.compile, data parallelism and adapters put before the names of a model that they wrap.
 WRAPPERS = ("_orig_mod.", "module.", "base_model.model.")
-# Left over and harmless: tables of rotation and masks, which older models saved and newer ones make themselves. What a
-# class in transformers names as no part of its forward pass (next-token modules, say) never gets into the report.
-ROTATION_TABLE = re.compile(r"(^|\.)(rotary_emb|rotary_pos_emb|rope)\.inv_freq$")
+# Left over and harmless: tables of rotation (see require_tables) and masks, which older models saved and newer ones
+# make themselves. What a class in transformers names as no part of its forward pass (next-token modules, say) never
+# gets into the report.
+ROTATION_TABLE = re.compile(r"(^|\.)\w*(rot|rope)\w*\.inv_freq$")
 MASK = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$")
 
 
@@ -154,6 +155,29 @@ def require_whole(
     """
     if fault := _faults(report, held):
         raise UserError(f"{place} {fault}".replace("config.json", described_by))
+
+
+def require_tables(folder: str | Path, model: PreTrainedModel, held: Iterable[str]) -> None:
+    """Raise UserError if an unscaled model turns otherwise than a table of rotation that was saved with its weights.
+
+    Old models read such a table back; today's make it from config.json. Saved in half precision, it is that coarse.
+    """
+    saved = {name for name in held if ROTATION_TABLE.search(name)}
+    rotation = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    tables = [own for name, own in model.named_buffers() if name.endswith("inv_freq") and "original" not in name]
+    if not saved or rotation.get("rope_type", "default") != "default":
+        return
+    for file in shard_files(Path(folder)):
+        with safe_open(file, "pt") as weights:
+            for name in saved & set(weights.keys()):
+                own = weights.get_tensor(name).float()
+                if not any(
+                    own.shape == table.shape and torch.allclose(own, table.cpu(), rtol=0.01) for table in tables
+                ):
+                    raise UserError(
+                        f"{folder} holds a table of rotation, {name}, that is not the one config.json describes "
+                        f"(rope_theta {rotation.get('rope_theta')}): correct config.json"
+                    )
 
 
 def _faults(report: Mapping[str, Any], held: Mapping[str, torch.Tensor]) -> str:

@@ -14,9 +14,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -86,6 +87,7 @@ def fetch_model_files(
     sha256: str | Sequence[str] | None,
     lock: Mapping[str, str] | None,
     folder: str | Path,
+    check: Callable[[Path], object] = lambda folder: None,
 ) -> dict[str, Any]:
     """Fetch a model, a folder with safetensors or one GGUF file, and return its record.
 
@@ -93,12 +95,14 @@ def fetch_model_files(
     taken too, which lie beside it. sha256: hexadecimal digest of a source that is one file, or one for each source; a
     pypi source must have it. lock: as `locked_revision`. folder: where downloads go (a hub source into a subfolder of
     its commit's name, so that no shard of another commit can lie beside it); path sources stay where they are.
+    check: is given the folder of a hub source once its config.json is there, before its weights are.
     Raises UserError if the source cannot be had, is not a safe model, lacks a part, or differs from its digest.
     """
     digests = [None] * len(sources) if sha256 is None else [sha256] if isinstance(sha256, str) else list(sha256)
     if len(digests) != len(sources):
         raise UserError(f"{len(sources)} sources of one model have {len(digests)} sha256: give one for each, in order")
-    records = [_fetch_model(source, own, lock, Path(folder)) for source, own in zip(sources, digests, strict=True)]
+    wanted = zip(sources, digests, strict=True)
+    records = [_fetch_model(source, own, lock, Path(folder), check) for source, own in wanted]
     return _require_parts(records[0] if len(records) == 1 else _joined(records))
 
 
@@ -138,12 +142,18 @@ def _require_parts(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _fetch_model(source: Source, sha256: str | None, lock: Mapping[str, str] | None, folder: Path) -> dict[str, Any]:
+def _fetch_model(
+    source: Source,
+    sha256: str | None,
+    lock: Mapping[str, str] | None,
+    folder: Path,
+    check: Callable[[Path], object],
+) -> dict[str, Any]:
     """The record of one source of a model."""
     if source.kind == "hub":
         if source.path:
             raise UserError(f"{source.text} names files, but a model is a whole repository: drop {source.path!r}")
-        return _checked(_fetch_hub(source, lock, folder, "model"), sha256)
+        return _checked(_fetch_hub(source, lock, folder, "model", check), sha256)
     path = Path(source.path)
     if source.kind == "path" and path.is_dir():
         names = sorted(file.name for file in path.iterdir() if file.is_file())
@@ -333,7 +343,13 @@ def _extract(source: Source, wheel: Path, target: Path, sha256: str | None) -> N
         raise UserError(f"{wheel.name} of {source.text} is damaged ({error}): rerun to fetch it again") from None
 
 
-def _fetch_hub(source: Source, lock: Mapping[str, str] | None, folder: Path, repo_type: str) -> dict[str, Any]:
+def _fetch_hub(
+    source: Source,
+    lock: Mapping[str, str] | None,
+    folder: Path,
+    repo_type: str,
+    check: Callable[[Path], object] = lambda folder: None,
+) -> dict[str, Any]:
     """Fetch a repository's files at one commit into folder / commit and return their record."""
     import huggingface_hub
     from huggingface_hub.utils import filter_repo_objects
@@ -352,15 +368,19 @@ def _fetch_hub(source: Source, lock: Mapping[str, str] | None, folder: Path, rep
         elif not names:
             raise UserError(f"{source.text} matches no data file of the repository: correct {source.path!r}")
         target = folder / info.sha
-        huggingface_hub.snapshot_download(
+        download = partial(
+            huggingface_hub.snapshot_download,
             source.name,
             repo_type=repo_type,
             revision=info.sha,
             local_dir=target,
             cache_dir=target / ".cache",
-            allow_patterns=allowed,
             ignore_patterns=[*REFUSED_FILES, *ignored],
         )
+        if repo_type == "model":
+            download(allow_patterns=["config.json"])
+            check(target)
+        download(allow_patterns=allowed)
     record = _record(source, info.sha, target, names)
     for name, entry in record["files"].items():
         stated = held[name]

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_named(folder, size):
 
 MADE = {
     "rotary tables that an older transformers saved": beside(
-        model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(8)
+        model__layers__0__self_attn__rotary_emb__inv_freq=1 / 1e4 ** (torch.arange(8) / 8)
     ),
     "causal masks that an older transformers saved": beside(
         model__layers__0__attn__bias=torch.ones(1, 1, 64, 64, dtype=torch.bool),
@@ -159,6 +159,19 @@ def test_what_a_model_makes_itself_is_left_out(folder, kinds, tried):
     found = load_model(folder, "float32", CPU).state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     kinds.saw("weights that do not fit", tried, "left out; the model is the same")
+
+
+def test_a_saved_rotary_table_that_config_json_does_not_describe_is_refused(folder, tmp_path, kinds):
+    change(folder, beside(model__layers__0__self_attn__rotary_emb__inv_freq=1 / 5e5 ** (torch.arange(8) / 8)))
+    tried = "a saved rotary table of another rope_theta"
+    line = kinds.refused("rotations", tried, tmp_path, lambda: load_model(folder, "float32", CPU))
+    assert "rotary_emb.inv_freq" in line and "rope_theta 10000.0" in line
+
+
+def test_a_saved_rotary_table_in_half_precision_is_the_same(folder):
+    table = (1 / 1e4 ** (torch.arange(8) / 8)).half()
+    change(folder, beside(model__layers__0__self_attn__rotary_emb__inv_freq=table))
+    load_model(folder, "float32", CPU)
 
 
 def test_a_bias_that_only_sounds_like_a_mask_is_not_left_out(folder):

@@ -354,7 +354,7 @@ def hub(monkeypatch) -> Hub:
 
 def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
     record = model("hub:o/n@dev", tmp_path)
-    assert hub.calls == [("info", "o/n", "model", "dev"), ("download", "o/n", "model", COMMIT)]
+    assert hub.calls == [("info", "o/n", "model", "dev"), *[("download", "o/n", "model", COMMIT)] * 2]
     assert record["files"] == {
         name: {"sha256": digest(content), "bytes": len(content)} for name, content in WEIGHTS.items()
     }
@@ -365,8 +365,18 @@ def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
 
 def test_the_locked_commit_is_fetched(hub, tmp_path):
     model("hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": COMMIT})
-    assert [call[-1] for call in hub.calls] == [COMMIT, COMMIT]
+    assert [call[-1] for call in hub.calls] == [COMMIT] * 3
     assert "lock" in message(model, "hub:o/n@dev", tmp_path, None, {})
+
+
+def test_a_hub_models_configuration_is_checked_before_its_weights_are_fetched(hub, tmp_path):
+    def refuse(folder: Path) -> None:
+        assert [path.name for path in folder.iterdir() if path.is_file()] == ["config.json"]
+        raise UserError("quantised")
+
+    with pytest.raises(UserError, match="quantised"):
+        fetch_model_files([parse_source("hub:o/n@dev")], None, None, tmp_path, refuse)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_dataset_files_are_named_or_matched(hub, tmp_path):
@@ -393,7 +403,7 @@ def test_files_that_differ_from_what_the_hub_states_are_refused(hub, tmp_path, m
         files = WEIGHTS | content
         monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, files=files, **__: fill(target, files))
         assert str(target / next(iter(content))) in message(model, "hub:o/n", tmp_path)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink())
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink(True))
     assert f"{target / 'config.json'} of hub:o/n does not exist" in message(model, "hub:o/n", tmp_path)
 
 
