@@ -188,14 +188,14 @@ mechanism is not applicable. What the softmax receives is tested against the mod
 |---|---|---|---|
 """
 CLOSING = f"""
+Refused both ways, by name: models with other layers among their attention (Mamba, linear attention), sinks or
+capped logits outside the first table, and models that need code of their own (`trust_remote_code`).
+
 ## From one GGUF file
 
 Of the architectures {", ".join(f"`{name}`" for name in gguf_keys.FAMILIES)}.
 Rotation, scaled or not, windows and scales are those of the file's keys. A key or a tensor without a counterpart is
 refused by name. In float32 the logits are those of the safetensors twin, bit for bit.
-
-Refused both ways, by name: models with other layers among their attention (Mamba, linear attention), sinks or
-capped logits outside the first table, and models that need code of their own (`trust_remote_code`).
 """
 
 
