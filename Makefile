@@ -36,8 +36,9 @@ test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
 test-cluster: .venv/.tested .venv/.clustered ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
 	$(BIN)/python -m pytest -rs -m cluster -n 2 --dist loadfile tests/cluster
 
-reliability: .venv/.clustered ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
+reliability: .venv/.clustered ## the tests that kill, fill and damage runs, and those of models and texts as published; what they see goes into docs/reliability.md
 	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
+	WRITE_RELIABILITY=1 $(BIN)/python -m pytest tests/unit/model tests/unit/text
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/ruff check .

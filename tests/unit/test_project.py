@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kinds import read_kinds
 from outcomes import known, read_rows
 from triaxis.base import provenance
 
@@ -117,3 +118,5 @@ def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
 def test_the_page_of_reliability_says_nothing_that_no_test_tries():
     assert read_rows()
     assert [tried for tried in read_rows() if not known(tried)] == []
+    assert read_kinds()
+    assert [tried for _, tried in read_kinds() if not known(tried)] == []

