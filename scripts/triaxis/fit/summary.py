@@ -1,6 +1,6 @@
 """The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,17 +107,22 @@ FROM_MECHANISM = {
 }
 
 
-def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]]) -> list[dict]:
+def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]], rotary: Sequence[str]) -> list[dict]:
     """The rows of headline.csv: each model's full fit beside its random control's mean r, and how additive its
-    logits are; mechanism: model -> its row of mechanism.csv, which a model without rotation lacks."""
+    logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models that have one."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
         | {"random_r": mean_r.get(f"{row['model']}-random", float("nan"))}
         | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
-        | {"mechanism": "measured" if row["model"] in mechanism else "not applicable"}
+        | {"mechanism": _mechanism(row["model"], mechanism, rotary)}
         for row in rows
     ]
+
+
+def _mechanism(model: str, mechanism: Container[str], rotary: Container[str]) -> str:
+    """Whether a model's mechanism was measured, could have been, or does not exist (no rotation that can be seen)."""
+    return "measured" if model in mechanism else "not measured" if model in rotary else "not applicable"
 
 
 def to_tex(rows: list[dict]) -> str:

@@ -1,6 +1,8 @@
 """The figures of the stage of lengths: what a model does past its training length, method by method."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.length.components import Continued
+from triaxis.length import summary
+from triaxis.length.components import Continued, continuation
 from triaxis.length.summary import Clouds
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
 
@@ -242,3 +245,60 @@ def plot_costs(rows: Sequence[Mapping[str, str]], methods: Sequence[str]) -> Fig
             panel.set_xlim(left=0)
     _legend(figure, panels[0][0])
     return figure
+
+
+def _training(files: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """model -> its training length and what that is, from files of length/."""
+    return {summary.model_of(file): summary.training_of(file) for file in files}
+
+
+def _rows(table: str) -> list[dict[str, str]]:
+    with Path(table).open() as file:
+        return list(csv.DictReader(file))
+
+
+def length_loss(losses: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Loss against position, from length/losses/."""
+    return plot_loss(summary.loss_curves(losses), models, methods, _training(losses))
+
+
+def length_clouds(clouds: Sequence[str], distances: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Attention outputs of one head a model, from length/clouds/ and length/distances/."""
+    typical = {
+        summary.model_of(cloud): summary.typical_clouds(cloud, distance)
+        for cloud, distance in zip(clouds, distances, strict=True)
+    }
+    return plot_clouds(typical, methods, _training(clouds))
+
+
+def length_outliers(distances: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Share of attention outputs outside the reference's region against length, from length/distances/."""
+    return plot_outliers(summary.outlier_curves(distances), models, methods, _training(distances))
+
+
+def length_attention(table: str, models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Entropy of attention and the logits' mean and spread against length, from length.csv."""
+    rows = _rows(table)
+    training = {row["model"]: (int(row["training_length"]), row["training_length_is"]) for row in rows}
+    return plot_attention(rows, models, methods, training)
+
+
+def length_components(components: Sequence[str]) -> Figure:
+    """How distance components go on past the training length, from length/components/."""
+    training = _training(components)
+    typical, errors = {}, {}
+    for key, own in summary.curves_of(components).items():
+        found = continuation(own.own, training[key[0]][0])
+        typical[key] = summary.typical_curve(own, training[key[0]][0])
+        errors[key] = found["error_inside"], found["error_beyond"]
+    return plot_components(typical, errors, training)
+
+
+def length_passkeys(passkeys: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Share of hidden numbers given right by length and depth, from length/passkeys/."""
+    return plot_passkeys(summary.passkey_grids(passkeys), models, methods)
+
+
+def length_costs(table: str, methods: Sequence[str]) -> Figure:
+    """Time and memory against length, from length_costs.csv."""
+    return plot_costs(_rows(table), methods)

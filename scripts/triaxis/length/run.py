@@ -60,8 +60,8 @@ class LengthPlan:
     seed: int
 
 
-def make_method(name: str, section: str, options: Mapping[str, Any], training_length: int, longest: int) -> Method:
-    """The method `name` with its options as the configuration's `section` gives them.
+def make_method(name: str, options: Mapping[str, Any], training_length: int, longest: int) -> Method:
+    """The method `name` with its options as the configuration's section `length` gives them.
 
     A window (n_local) that is null is half the training length; a factor that is null is longest / training length.
     Raises UserError for a window that is longer than the training length, or that shows a query nothing.
@@ -78,29 +78,27 @@ def make_method(name: str, section: str, options: Mapping[str, Any], training_le
     for key in ("n_local", "limit"):
         if (own.get(key) or 0) > training_length:
             raise UserError(
-                f"{section}.{kind}.{key} {own[key]} is longer than the training length of {training_length} tokens: "
+                f"length.{kind}.{key} {own[key]} is longer than the training length of {training_length} tokens: "
                 "distances must stay in the trained range; lower it"
             )
     if kind == "lm_infinite":
         if own["n_global"] + own["n_local"] < 1:
             raise UserError(
-                f"{section}.lm_infinite: n_global {own['n_global']} + n_local {own['n_local']} is below 1, so a query "
+                f"length.lm_infinite: n_global {own['n_global']} + n_local {own['n_local']} is below 1, so a query "
                 "sees no key; raise one of them"
             )
         return Method(name, partial(lm_infinite, **own), chunked=True, true_distances=False)
     if own["n_local"] < 1:
-        raise UserError(
-            f"{section}.inf_llm.n_local {own['n_local']} is below 1, so a query does not see itself; raise it"
-        )
+        raise UserError(f"length.inf_llm.n_local {own['n_local']} is below 1, so a query does not see itself; raise it")
     own["published_quirk"] = name == "inf_llm_published"
     return Method(name, partial(inf_llm, **own), chunked=True, true_distances=False)
 
 
-def check_lengths(section: str, lengths: Sequence[int], training_length: int) -> list[int]:
+def check_lengths(lengths: Sequence[int], training_length: int) -> list[int]:
     """The lengths, ascending. Raises UserError if none lies within the training length: that is the reference."""
     if min(lengths) > training_length:
         raise UserError(
-            f"{section}.lengths {list(lengths)} are all beyond the training length of {training_length} tokens: "
+            f"length.lengths {list(lengths)} are all beyond the training length of {training_length} tokens: "
             "outputs within it are what the others are compared with; add one"
         )
     return sorted(lengths)

@@ -10,9 +10,12 @@ from triaxis.base.files import REMEDIES
 
 
 def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and one a
-    CSV table. The globs are kept as given: relative ones hold in the folder that the pipeline runs in. Raises OSError
-    if the disk is full or may not be written."""
+    """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and, in the
+    schema `tables`, one a CSV table.
+
+    The globs are kept as given: relative ones hold in the folder that the pipeline runs in. Raises OSError if the disk
+    is full or may not be written.
+    """
     try:
         _create_views(path, stages, tables)
     except duckdb.IOException as error:
@@ -32,5 +35,8 @@ def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, st
                 f"CREATE VIEW {name} AS SELECT * FROM "
                 f"read_parquet('{glob}', hive_partitioning = {'model=' in glob}{hive})"
             )
+        connection.execute("CREATE SCHEMA tables")
         for name, file in tables.items():
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{file}')")
+            connection.execute(
+                f"CREATE VIEW tables.{name} AS SELECT * FROM read_csv('{file}', types = {{'model': 'VARCHAR'}})"
+            )

@@ -1,12 +1,13 @@
 """The figures of the surgery: what a model loses when its logits become a sum of position and meaning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
+from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, GREY)
@@ -47,3 +48,13 @@ def plot_steps(steps: Steps) -> Figure:
     heads.set(xlabel="head", ylabel="loss added (nats a token)", title="one head replaced")
     heads.legend()
     return figure
+
+
+def surgery(table: str, models: Sequence[str]) -> Figure:
+    """The loss of each additive variant, all layers replaced, from surgery.csv."""
+    return plot_surgery(summary.surgery_losses(table, models))
+
+
+def steps(surgery: str, model: str, variant: str) -> Figure:
+    """The loss of one variant layer by layer, from both ends, and head by head, from a model's file of surgery/."""
+    return plot_steps(summary.surgery_steps(surgery, variant))

@@ -338,5 +338,5 @@ def _check(exact: Sequence[Mapping[str, float]], plain: Sequence[Mapping[str, fl
     if not moved <= TOLERANCE:
         raise UserError(
             f"the model's own logits, put back, move its loss by {moved:.1e} nats a token, above {TOLERANCE:.0e}: "
-            "its attention reads more than logits; try features.dtype float32, or do without surgery for it"
+            "its attention reads more than logits; try run.dtype float32, or do without surgery for it"
         )

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from numpy.typing import NDArray
 
 from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, trained_and_control
+from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
 Array = NDArray[np.floating]
@@ -120,3 +121,18 @@ def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figu
         row[0].set_ylabel(f"change of the logits at p = {fraction:g} (rms)")
     figure.colorbar(points, ax=panels, label="layer", shrink=0.8, pad=0.02)
     return figure
+
+
+def tolerance(table: str) -> Figure:
+    """Perplexity by the fraction of words moved, each perturbation, with intervals, from tolerance.csv."""
+    return plot_tolerance(summary.curves(table))
+
+
+def cosines(cosines: Sequence[str]) -> Figure:
+    """How far each layer's attention output turns when order is perturbed, from cosines/."""
+    return plot_cosines(summary.cosines(cosines))
+
+
+def link(links: Sequence[str], fraction: float) -> Figure:
+    """The change of each head's logits as f alone predicts it, against the one that is seen, from links/."""
+    return plot_link(summary.links(links, fraction), fraction)

@@ -49,7 +49,7 @@ def draw(count: int = 2, length: int = 96) -> np.ndarray:
 
 
 def method(name: str, training_length: int = 32) -> Method:
-    return make_method(name, "length", OPTIONS, training_length, 96)
+    return make_method(name, OPTIONS, training_length, 96)
 
 
 @pytest.fixture
@@ -260,13 +260,13 @@ def test_a_length_beyond_the_corpus_says_how_many_tokens_there_are():
 )
 def test_windows_that_cannot_be(kind: str, changes: dict, message: str):
     with pytest.raises(UserError, match=message):
-        make_method(kind, "length", OPTIONS | {kind: OPTIONS[kind] | changes}, 32, 96)
+        make_method(kind, OPTIONS | {kind: OPTIONS[kind] | changes}, 32, 96)
 
 
 def test_lengths_that_are_all_beyond_have_no_reference():
     with pytest.raises(UserError, match="are all beyond the training length of 32 tokens"):
-        check_lengths("length", [64, 96], 32)
-    assert check_lengths("length", [96, 16], 32) == [16, 96]
+        check_lengths([64, 96], 32)
+    assert check_lengths([96, 16], 32) == [16, 96]
 
 
 def test_a_model_without_rope_is_refused():
