@@ -1,4 +1,4 @@
-"""Run a model with its order perturbed by one perturbation, at every fraction, and measure what it loses."""
+"""Run a model under one perturbation of order, at every fraction, and measure what it loses."""
 
 import numpy as np
 import torch

@@ -46,8 +46,8 @@ def test_a_change_of_one_methods_options_runs_that_method_only(copy_of_finished)
     ("old", "new", "message"),
     [
         ("lengths: [32, 48, 96]", "lengths: [32, 6400]", "length.lengths 6400 is too long: 1 sequences need 6400"),
-        ("training_length: 48", "training_length: 16", "are all beyond the training length of 16 tokens"),
-        ("lm_infinite: {n_global: 2}", "lm_infinite: {n_local: 64}", "length.lm_infinite.n_local 64 is longer than"),
+        ("training_length: 48", "training_length: 16", "length.lengths' holds none within length.training_length 16"),
+        ("lm_infinite: {n_global: 2}", "lm_infinite: {n_local: 64}", "n_local' is 64, longer than"),
     ],
 )
 def test_what_cannot_be_is_one_line(copy_of_finished, old, new, message):

@@ -98,9 +98,9 @@ def test_the_tasks_are_in_the_report_the_database_and_the_manifest(asked):
     ("old", "new", "words"),
     [
         ("cloze:", "clozze:", ["'tasks.clozze'", "did you mean 'cloze'"]),
-        ("depths: [0.5]", "depths: [1.5]", ["tasks.passkey.depths", "1.5", "between 0 and 1"]),
+        ("depths: [0.5]", "depths: [1.5]", ["tasks.passkey.depths", "1.5", "maximum of 1"]),
         ("items: 3", "items: 3000", ["sentences with 12 tokens", "tasks.cloze asks for 3000"]),
-        ("length: 96", "length: 20", ["a passkey prompt of 20 tokens is too short", "lengthen it"]),
+        ("length: 96", "length: 20", ["tasks.passkey.length", "20", "minimum of 64"]),
     ],
 )
 def test_a_wrong_task_is_one_line(asked, old, new, words):

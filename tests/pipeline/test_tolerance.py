@@ -76,7 +76,7 @@ def test_more_sequences_only_add_shards(copy_of_finished):
             "config key 'tolerance.perturbations.0': 'texts' is not one of",
         ),
         ("fractions: [0.1, 1]", "windows: 2", "config key 'tolerance.windows' is unknown; did you mean 'window'?"),
-        ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "tolerance.sequences is too many"),
+        ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "'tolerance.sequences' is 5, more than"),
         ("fractions: [0.1, 1]", "layers: [5]", "tolerance.layers [5] are out of range: the model has layers 0 to 1"),
     ],
 )

@@ -164,15 +164,16 @@ def reason(family: str, settings: dict[str, object]) -> str:
 
 OPENING = f"""# Models
 
-Written by `make models`, and held by a test to what it would write. Every family is tested on a tiny random
-configuration in transformers {transformers.__version__}. Other families may work: the capture probes each layer, checks
-itself, and refuses by name what it cannot do.
+`make models` writes this page, and a test holds the page to it. Every family is tested on a tiny
+random configuration in transformers {transformers.__version__}. Other families may work: Triaxis probes each layer,
+checks itself, and refuses by name what it cannot do.
 
 ## Queries and keys before rotation: everything
 
-The logits rebuilt from the features equal those that the model feeds its softmax to 3e-6 of the largest, at
-lengths below and above the original context of a scaled rotation, and the captured run equals the plain one bit
-for bit.
+These models get every experiment. Tests hold two things for each: the logits rebuilt from queries
+and keys equal those that the model feeds its softmax, within 3e-6 of the largest, and the captured
+run equals the plain one bit for bit. For a scaled rotation this is tested at lengths below and
+above its original context.
 
 | models | type in transformers | dimensions that turn in the tiny model, layer by layer |
 |---|---|---|
@@ -180,15 +181,19 @@ for bit.
 BETWEEN = """
 ## Logits alone: the three-axis fit
 
-Refused as above, by name. With `capture: logits` in their entry the logits are taken from the softmax, and the
-mechanism is not applicable. What the softmax receives is tested against the model's own attention weights.
+The capture of queries and keys refuses these models by name. With `capture: logits` in a model's
+entry, its logits are taken from the softmax, and the mechanism is not applicable. Tests hold what
+the softmax receives to the model's own attention weights.
 
 | models | type in transformers | position | the capture of queries and keys says |
 |---|---|---|---|
 """
 CLOSING = """
-Refused both ways, by name: models with other layers among their attention (Mamba, linear attention), sinks or
-capped logits outside the first table, and models that need code of their own (`trust_remote_code`).
+Refused both ways, by name:
+
+- models with other layers among their attention (Mamba, linear attention);
+- models with sinks or capped logits that are not in the first table;
+- models that need code of their own (`trust_remote_code`).
 """
 
 

@@ -16,3 +16,8 @@ def is_control(model: str) -> bool:
 def base_of(model: str) -> str:
     """The model that a control belongs to; any other model is its own."""
     return model.removesuffix(RANDOM)
+
+
+def weights_of(model: str) -> str:
+    """What the tables say of a model's weights: trained or random."""
+    return "random" if is_control(model) else "trained"

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from triaxis.fit import summary
-from triaxis.fit.axes import AXES, COMBINATIONS
+from triaxis.fit.axes import AXES, COMBINATIONS, FULL
 from triaxis.fit.summary import MatrixExample
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, plot_by_head, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
 
 Array = NDArray[np.floating]
 
@@ -89,18 +89,13 @@ def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence
     figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, 2.4 * len(pairs)), squeeze=False, sharex=True)
     last = max(max(numbers) for numbers in layers.values())
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, last), "viridis")
-    for row, pair in zip(panels, pairs, strict=True):
-        for panel, model in zip(row, pair, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            for layer, component in zip(layers[model], components[model], strict=True):
-                panel.plot(
-                    np.arange(len(component)) + 1, component, color=colours.to_rgba(np.array(layer)), linewidth=0.8
-                )
-            panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
-            panel.set(xscale="log", title=model)
-            panel.margins(x=0.01)
+    for panel, model in filled(panels, pairs):
+        for layer, component in zip(layers[model], components[model], strict=True):
+            panel.plot(np.arange(len(component)) + 1, component, color=colours.to_rgba(np.array(layer)), linewidth=0.8)
+        panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+        panel.set(xscale="log", title=model)
+        panel.margins(x=0.01)
+    for row in panels:
         row[0].set_ylabel("mean distance component (logits)")
     for panel in panels[-1]:
         panel.set_xlabel("distance + 1 (tokens)")
@@ -110,7 +105,7 @@ def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence
 
 def heads(table: str, models: Sequence[str]) -> Figure:
     """r of the three-axis fit by layer and head, from heads.csv."""
-    r = summary.r_by_head(table, COMBINATIONS[0])
+    r = summary.r_by_head(table, FULL)
     return plot_by_head({model: r[model] for model in models}, "r of the three-axis fit")
 
 

@@ -10,7 +10,7 @@ from triaxis.mechanism import summary
 from triaxis.mechanism.additivity import make_grid
 from triaxis.mechanism.summary import Dummies, Pairs
 from triaxis.mechanism.surface import Surface, typical_surface
-from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, plot_by_head, trained_and_control
+from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
 
 
 def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
@@ -40,23 +40,20 @@ def plot_contributions(pairs: Mapping[str, Pairs]) -> Figure:
     figure, panels = plt.subplots(
         len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True, sharey="row"
     )
-    for row, models in zip(panels, rows, strict=True):
-        for panel, model in zip(row, models, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            own = pairs[model]
-            for name, label, colour in (
-                ("f", "f: position", BLUE),
-                ("g", "g: meaning", GREEN),
-                ("interaction", "interaction", VERMILION),
-            ):
-                share = getattr(own, name)
-                panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
-            panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
-            panel.axhline(0, color="black", linewidth=0.5)
-            panel.set(xscale="log", title=model)
-            panel.legend()
+    for panel, model in filled(panels, rows):
+        own = pairs[model]
+        for name, label, colour in (
+            ("f", "f: position", BLUE),
+            ("g", "g: meaning", GREEN),
+            ("interaction", "interaction", VERMILION),
+        ):
+            share = getattr(own, name)
+            panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
+        panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
+        panel.axhline(0, color="black", linewidth=0.5)
+        panel.set(xscale="log", title=model)
+        panel.legend()
+    for row in panels:
         row[0].set_ylabel("share of the logits' variance")
     for panel in panels[-1]:
         panel.set_xlabel("turns over the context")

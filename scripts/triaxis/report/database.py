@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from triaxis.base import query
 from triaxis.base.files import REMEDIES
 
 
@@ -28,15 +29,8 @@ def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, s
 
 def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
     with duckdb.connect(str(path)) as connection:
-        for name, glob in stages.items():
-            # A model's name stays text, even one that looks like a number or a date.
-            hive = ", hive_types_autocast = false" if "model=" in glob else ""
-            connection.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM "
-                f"read_parquet('{glob}', hive_partitioning = {'model=' in glob}{hive})"
-            )
         connection.execute("CREATE SCHEMA tables")
-        for name, file in tables.items():
-            connection.execute(
-                f"CREATE VIEW tables.{name} AS SELECT * FROM read_csv('{file}', types = {{'model': 'VARCHAR'}})"
-            )
+        views = {name: query.stage(f"'{glob}'") for name, glob in stages.items()}
+        views |= {f"tables.{name}": query.table(f"'{file}'") for name, file in tables.items()}
+        for name, rows in views.items():
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")

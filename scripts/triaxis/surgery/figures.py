@@ -10,7 +10,7 @@ from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
 from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, GREY)
+CYCLE = (BLUE, ORANGE, GREEN, VERMILION, GREY)
 
 
 def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
@@ -18,7 +18,7 @@ def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
     figure, panel = plt.subplots(figsize=(WIDTH * 0.7, 2.6))
     order = list(next(iter(losses.values())).variants)
     for number, (model, own) in enumerate(losses.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = CYCLE[number % len(CYCLE)]
         shift = 0.15 * (number - (len(losses) - 1) / 2)
         places = shift + np.array([order.index(variant) for variant in own.variants])
         errors = np.abs(np.stack([own.loss - own.low, own.high - own.loss]))
@@ -42,7 +42,7 @@ def plot_steps(steps: Steps) -> Figure:
     both.set(xlabel="layer", ylabel="loss (nats a token)", title="many layers replaced")
     both.legend(loc="center right")
     for number, (layer, loss) in enumerate(steps.heads.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = CYCLE[number % len(CYCLE)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")
     heads.axhline(0, color=GREY, linewidth=0.5)
     heads.set(xlabel="head", ylabel="loss added (nats a token)", title="one head replaced")

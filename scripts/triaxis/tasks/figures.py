@@ -1,4 +1,4 @@
-"""The figure of the tasks: accuracy against the fraction of words perturbed, perturbation by perturbation."""
+"""The figure of the tasks: accuracy against the fraction of words moved, a line a perturbation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from triaxis.base import tables
 from triaxis.base.names import control_of
 from triaxis.report.style import GREY, WIDTH
-from triaxis.tasks import summary
 from triaxis.tolerance.figures import COLOURS, mark_fractions
 
 LABELS = {"accuracy": "accuracy", "chosen": "chosen among candidates"}
@@ -75,4 +75,4 @@ def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str, measure: s
 
 def tasks(table: str, model: str) -> Figure:
     """A model's accuracy on the tasks against the fraction of words perturbed, from tasks.csv."""
-    return plot_tasks(summary.read_conditions(table), model, control_of(model))
+    return plot_tasks(tables.from_csv(table), model, control_of(model))

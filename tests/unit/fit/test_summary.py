@@ -8,16 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from triaxis.base import parquet
+from triaxis.base import parquet, query
 from triaxis.base.stats import interval
 from triaxis.base.tables import from_csv, to_csv
-from triaxis.fit.axes import COMBINATIONS, designs, draw_half, fit_axes
+from triaxis.fit.axes import COMBINATIONS, FULL, designs, draw_half, fit_axes
 from triaxis.fit.schema import FITS, SUMS
 from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, to_tex
 from triaxis.fit.sums import read_sums, sum_logits, to_fits
 from triaxis.report.database import build_database
 
-FULL = "distance+query+key"
 LENGTH, LAYERS, HEADS = 16, 2, 3
 MODELS = ("tiny", "tiny-random")
 
@@ -67,10 +66,11 @@ def cells_and_fits(matrices: np.ndarray, axes: str) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("axes", COMBINATIONS)
 def test_rows_by_sequence_are_numpys(run, axes):
     logits, files = run()
-    table = by_sequence(files["fits"], files["sums"])
-    places = [tuple(row.values()) for row in table.select(["model", "axes", "sequence"]).to_pylist()]
+    frame = by_sequence(files["fits"], files["sums"])
+    rows = [dict(zip(frame, values, strict=True)) for values in zip(*frame.values(), strict=True)]
+    places = [(row["model"], row["axes"], row["sequence"]) for row in rows]
     assert places == sorted((model, axes, n) for model in MODELS for axes in COMBINATIONS for n in range(4))
-    for row in table.to_pylist():
+    for row in rows:
         if row["axes"] != axes:
             continue
         cells, fits = cells_and_fits(logits[row["model"]][row["sequence"]], axes)
@@ -169,8 +169,8 @@ def test_columns_are_resampled_together():
 
 def test_one_sequence_has_no_interval(run):
     _, files = run()
-    table = by_sequence(files["fits"], files["sums"])
-    (row,) = fits_by_model(table.filter(np.array(table["sequence"]) == 0), FULL, ["tiny"], 100, 0)
+    frame = by_sequence(files["fits"], files["sums"])
+    (row,) = fits_by_model(query.where(frame, sequence=0), FULL, ["tiny"], 100, 0)
     assert row["sequences"] == 1 and 0 < row["mean_r"] < 1
     assert all(np.isnan(row[f"{name}_{end}"]) for name in ("mean_r", "pooled_r") for end in ("low", "high"))
     line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE}, [row["model"]])))))

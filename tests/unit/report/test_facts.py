@@ -52,6 +52,13 @@ def test_a_typed_number_is_found_and_a_definition_is_none():
     assert typed_numbers("`0.123`\n\n    0.123\n\n```\n0.123\n```\n<!-- facts: a -->\n0.123\n<!-- /facts -->\n") == []
 
 
+@pytest.mark.parametrize("caption", sorted((PROJECT / "report").glob("*.rst")), ids=lambda path: path.stem)
+def test_a_caption_says_what_is_drawn_for_any_model(caption):
+    text = caption.read_text()
+    assert typed_numbers(text) == []
+    assert not re.search(r"smollm|llama|default run|0\.959", text, re.IGNORECASE)
+
+
 def test_every_template_is_on_a_page():
     used = {name for page in pages() for _, name, _ in BLOCK.findall(page.read_text())}
     assert used == {path.stem for path in TEMPLATES.glob("*.md")}
