@@ -170,8 +170,3 @@ def test_a_script_of_ones_own_perturbs_positions(tmp_path):
         exec(recipe, names)
         plain = model(input_ids=ids, use_cache=False).logits
     assert names["logits"].shape == plain.shape and not torch.allclose(names["logits"], plain)
-
-
-def test_no_line_of_the_page_is_over_100_characters():
-    prose = BLOCK.sub("", PAGE).splitlines()
-    assert [line for line in prose if len(line) > 100 and not line.startswith("|")] == []

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from triaxis.base import files
 from triaxis.base.errors import UserError
+from triaxis.base.names import control_of
 from triaxis.base.tables import CHOSEN, from_csv
 
 Row = dict[str, Any]
@@ -71,11 +72,13 @@ class Facts:
             loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self.environment.filters |= {"fixed": fixed, "percent": percent}
+        model = next(iter(self.run["config"]["models"]))
         self.environment.globals |= {
             "rows": self.rows,
             "row": self.row,
             "run": self.run,
-            "model": next(iter(self.run["config"]["models"])),
+            "model": model,
+            "control": control_of(model),
             "interval": interval,
             "claim": claim,
         }

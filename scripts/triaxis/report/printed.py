@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
+from triaxis.base.names import control_of, is_control
+
 Row = Mapping[str, Any]
 
 WIDTH = 100
@@ -76,18 +78,13 @@ def experiment_lines(tables: Mapping[str, Sequence[Row]]) -> list[str]:
 
 def surgery_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """model -> loss with its own logits and with additive ones in all layers, beside a half of the sum alone."""
-    names = {
-        "exact": "with its own logits",
-        "attended+first": "with additive ones",
-        "f+g": "in closed form",
-        "f": "f alone",
-        "g": "g alone",
-    }
-    loss = {(row["model"], row["variant"]): row["loss"] for row in rows}
+    loss = {(row["model"], row["variant"]): number(row["loss"]) for row in rows}
     return [
         (
             model,
-            "nats a token " + ", ".join(f"{number(loss[model, variant])} {name}" for variant, name in names.items()),
+            f"{loss[model, 'exact']} nats a token as it is, {loss[model, 'attended']} on additive logits, "
+            f"{loss[model, 'attended+first']} with the first key apart; f alone {loss[model, 'f']}, "
+            f"g alone {loss[model, 'g']}",
         )
         for model in trained(rows)
     ]
@@ -109,14 +106,14 @@ def tolerance_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def task_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """model -> accuracy of each task, nothing moved and at one fraction of moved words."""
-    fraction = nearest([row["fraction"] for row in rows if not row["model"].endswith("-random")])
+    fraction = nearest([row["fraction"] for row in rows if not is_control(row["model"])])
     found = []
     for model in trained(rows):
         for task in dict.fromkeys(row["task"] for row in rows if row["model"] == model):
             own = [row for row in rows if (row["model"], row["task"]) == (model, task)]
             plain = next(row["accuracy"] for row in own if row["fraction"] == 0)
             moved = {(model, row["perturbation"]): row["accuracy"] for row in own if row["fraction"] == fraction}
-            guesses = [row["accuracy"] for row in rows if (row["model"], row["task"]) == (f"{model}-random", task)]
+            guesses = [row["accuracy"] for row in rows if (row["model"], row["task"]) == (control_of(model), task)]
             text = f"{task}, accuracy {number(plain)}; {percent(fraction)} of the words moved: {_by_kind(moved, model)}"
             found.append((model, text + (f"; random weights {number(guesses[0])}" if guesses else "")))
     return found
@@ -140,7 +137,7 @@ def length_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def trained(rows: Sequence[Row]) -> list[str]:
     """The models of a table that are no random control, in its order."""
-    return [model for model in dict.fromkeys(row["model"] for row in rows) if not model.endswith("-random")]
+    return [model for model in dict.fromkeys(row["model"] for row in rows) if not is_control(model)]
 
 
 def nearest(fractions: Sequence[float]) -> float:
@@ -154,7 +151,7 @@ def _by_kind(values: Mapping[tuple[str, str], float], model: str) -> str:
 
 
 def _beside(values: Mapping[tuple[str, str], float], model: str) -> str:
-    random = _by_kind(values, f"{model}-random")
+    random = _by_kind(values, control_of(model))
     return f"; random weights: {random}" if random else ""
 
 
