@@ -31,16 +31,22 @@ FRACTION = re.compile(r"-?\d+(\.\d+(e[-+]?\d+)?|e[-+]?\d+)")
 BLOCK = re.compile(r"(<!-- facts: ([\w-]+) -->\n).*?(<!-- /facts -->)", re.DOTALL)
 
 
+class NotRun(UserError):
+    """A table of an experiment that was not part of the run."""
+
+
 def copy_run(results: Path, folder: Path) -> None:
-    """Copy a run's tables and what it was made of to `folder`. Raises UserError for a table that the run lacks."""
+    """Copy a run's tables and what it was made of to `folder`; a table that the run did not make goes."""
     manifest = json.loads((results / "manifest.json").read_text())
     made = {Path(path).name for path in manifest["artefacts"]}
-    folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
-        if f"{name}.csv" not in made:
-            raise UserError(f"{results}/tables/{name}.csv is not of this run: run every experiment, as `make docs`")
-        with files.whole(folder / f"{name}.csv") as part:
-            part.write_text(six_decimals((results / f"tables/{name}.csv").read_text()))
+        copied = folder / f"{name}.csv"
+        # One of an earlier run may lie in results/ too.
+        if copied.name not in made:
+            copied.unlink(missing_ok=True)
+            continue
+        with files.whole(copied) as part:
+            part.write_text(six_decimals((results / "tables" / copied.name).read_text()))
     with files.whole(folder / "run.json") as part:
         part.write_text(json.dumps({key: manifest[key] for key in MADE_OF}, indent=2, sort_keys=True) + "\n")
 
@@ -85,8 +91,10 @@ class Facts:
 
     def rows(self, table: str, **where: object) -> list[Row]:
         """The rows of a table whose columns have the values `where`, in its order."""
+        if table not in TABLES:
+            raise UserError(f"docs/results/{table}.csv is none of the tables that are copied")
         if table not in self.tables:
-            raise UserError(f"docs/results/{table}.csv does not exist")
+            raise NotRun(table)
         for column in where:
             if column not in self.tables[table][0]:
                 raise UserError(f"docs/results/{table}.csv has no column {column!r}")
@@ -100,8 +108,8 @@ class Facts:
         return found[0]
 
     def render(self, name: str) -> str:
-        """What report/facts/NAME.md makes of the tables. Raises UserError for a name or column that does not exist, a
-        number that is missing, and a claim that the tables refute."""
+        """What report/facts/NAME.md makes of the tables, or that its experiment was not run. Raises UserError for a name
+        or column that does not exist, a number that is missing, and a claim that the tables refute."""
         file = self.templates / f"{name}.md"
         try:
             return reflow(self.environment.get_template(file.name).render())
@@ -109,6 +117,8 @@ class Facts:
             raise UserError(f"{file} does not exist") from error
         except TemplateError as error:
             raise UserError(f"{file}: {error.message}") from error
+        except NotRun as table:
+            return f"*Not part of this run: it has no table `{table}.csv`.*"
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
 

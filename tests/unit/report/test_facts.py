@@ -109,7 +109,7 @@ def test_a_block_is_written_from_the_tables_and_the_rest_stays(facts, tmp_path):
     ("template", "message"),
     [
         ('{{ row("headline", model=model).gone|fixed }}', "has no attribute 'gone'"),
-        ('{{ row("gone", model=model).mean_r }}', "gone.csv does not exist"),
+        ('{{ row("gone", model=model).mean_r }}', "gone.csv is none of the tables"),
         ('{{ row("headline", model="other").mean_r }}', "has 0 rows"),
         ('{{ row("headline", gone=1).mean_r }}', "has no column 'gone'"),
         ('{{ row("headline", model="7").mean_r_low|fixed }}', "missing"),
@@ -121,6 +121,10 @@ def test_what_the_tables_do_not_give_is_an_error_that_names_the_template(facts, 
     with pytest.raises(UserError, match=re.escape(message)) as error:
         facts(template).fill(PAGE)
     assert "own.md" in str(error.value)
+
+
+def test_a_block_says_that_its_experiment_was_not_run(facts):
+    assert "no table `surgery.csv`" in facts('{{ row("surgery", model=model).loss|fixed }}').fill(PAGE)
 
 
 def test_a_page_that_names_no_template_is_refused(facts):
@@ -175,6 +179,7 @@ def test_a_run_is_copied_with_six_decimals(tmp_path):
     assert "git" not in json.loads((tmp_path / "docs/run.json").read_text())
 
 
-def test_a_table_of_another_run_is_not_copied(tmp_path):
-    with pytest.raises(UserError, match=r"surgery\.csv is not of this run"):
-        copy_run(make_run(tmp_path / "run", leave_out="surgery"), tmp_path / "docs")
+def test_a_table_of_another_run_is_not_copied_and_goes(tmp_path):
+    copy_run(make_run(tmp_path / "run"), tmp_path / "docs")
+    copy_run(make_run(tmp_path / "smaller", leave_out="surgery"), tmp_path / "docs")
+    assert not (tmp_path / "docs/surgery.csv").exists() and (tmp_path / "docs/length.csv").exists()
