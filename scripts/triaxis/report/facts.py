@@ -108,8 +108,8 @@ class Facts:
         return found[0]
 
     def render(self, name: str) -> str:
-        """What report/facts/NAME.md makes of the tables, or that its experiment was not run. Raises UserError for a name
-        or column that does not exist, a number that is missing, and a claim that the tables refute."""
+        """What report/facts/NAME.md makes of the tables, or that its experiment was not run. Raises UserError for a
+        name or column that does not exist, a number that is missing, and a claim that the tables refute."""
         file = self.templates / f"{name}.md"
         try:
             return reflow(self.environment.get_template(file.name).render())
