@@ -13,11 +13,10 @@ from write_facts import PROJECT, TEMPLATES, pages
 from write_facts import TABLES as COMMITTED
 
 # A number that only a run can have given: three decimals or more, or any decimal as a percentage, in nats, in logits,
-# or as an r. Versions (0.4.13), arXiv's numbers (2503.13305) and thresholds (0.001) are none; nor is what stands in code
-# or an address.
-MEASURED = re.compile(
-    r"(?<![\w.:/])(?!\d{4}\.\d{4,5}\b|0\.0+1\b)\d+(?:\.\d{3,}\b(?!\.\d)|\.\d+(?= ?%| nats\b| logits\b))|\br (?:of |is )?\d\.\d+"
-)
+# or as an r. Versions (0.4.13), arXiv's numbers (2503.13305) and thresholds (0.001) are none; nor is what stands in
+# code or an address.
+NO_MEASURE = r"(?<![\w.:/])(?!\d{4}\.\d{4,5}\b|0\.0+1\b)"
+MEASURED = re.compile(NO_MEASURE + r"\d+(?:\.\d{3,}\b(?!\.\d)|\.\d+(?= ?%| nats\b| logits\b))|\br (?:of |is )?\d\.\d+")
 UNREAD = re.compile(
     r"```.*?```|`[^`\n]*`|\]\([^)\n]*\)|^    [^\n]*$|<!-- facts: .*?<!-- /facts -->", re.DOTALL | re.MULTILINE
 )
@@ -49,7 +48,8 @@ def test_no_measured_number_is_typed_by_hand(page):
 def test_a_typed_number_is_found_and_a_definition_is_none():
     typed = "a mean r of 0.887, 5.8 % of it, 0.16 nats a token, r 0.97, 1.13 logits"
     assert typed_numbers(typed) == ["r of 0.887", "5.8", "0.16", "r 0.97", "1.13"]
-    assert typed_numbers("arXiv 2503.13305 and 0907.4698, torch 2.13.0, 95 %, 8,192, p = 0.05, 0.001, [x](a/0.123)") == []
+    none = "arXiv 2503.13305 and 0907.4698, torch 2.13.0, 95 %, 8,192 tokens, p = 0.05, 0.001, [x](a/0.123)"
+    assert typed_numbers(none) == []
     assert typed_numbers("`0.123`\n\n    0.123\n\n```\n0.123\n```\n<!-- facts: a -->\n0.123\n<!-- /facts -->\n") == []
 
 
