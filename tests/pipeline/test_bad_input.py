@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 
 def complaint(run) -> str:
@@ -119,6 +119,16 @@ def test_a_model_that_cannot_be_captured_is_refused_by_name(copy_of_finished, mo
     line = complaint(copy_of_finished.run(EXTRACT))
     assert f"'{kind}'" in line
     assert word in line
+
+
+def test_a_token_beyond_the_embedding_is_named_before_the_model_runs(copy_of_finished):
+    folder = copy_of_finished.folder / "tiny-model"
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+    (copy_of_finished.folder / "tiny-corpus/speech-1.txt").write_text("where <new> what " * 40)
+    line = complaint(copy_of_finished.run(EXTRACT))
+    assert f"'<new>', but the model's embedding has {len(tokenizer) - 1} rows" in line
 
 
 def test_pickled_weights_are_refused(copy_of_finished):

