@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from triaxis.base import files
 from triaxis.base.errors import UserError
 from triaxis.base.names import control_of
+from triaxis.base.stats import LEAST
 from triaxis.base.tables import CHOSEN, from_csv
 
 Row = dict[str, Any]
@@ -25,7 +26,6 @@ Row = dict[str, Any]
 # What is copied of a run: tables of its experiments, and how it was made.
 TABLES = ("headline", "axes", "mechanism", "surgery", "tolerance", "tolerance_link", "tasks", "length")
 MADE_OF = ("config", "sources", "models", "packages")
-FEWEST = 5  # with fewer sequences or items than these no interval is shown
 WIDTH = 100
 FRACTION = re.compile(r"-?\d+(\.\d+(e[-+]?\d+)?|e[-+]?\d+)")
 BLOCK = re.compile(r"(<!-- facts: ([\w-]+) -->\n).*?(<!-- /facts -->)", re.DOTALL)
@@ -139,9 +139,9 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def interval(row: Mapping[str, Any], name: str, count: str = "sequences", digits: int = 3) -> str:
-    """A number and its 95 % interval over `count`; alone where these are fewer than FEWEST."""
+    """A number and its 95 % interval over `count`; alone where these are fewer than LEAST."""
     value = fixed(row[name], digits)
-    if row[count] < FEWEST:
+    if row[count] < LEAST:
         return value
     return f"{value} [{fixed(row[f'{name}_low'], digits)}, {fixed(row[f'{name}_high'], digits)}]"
 
