@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint bench models clean
+.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -46,6 +46,13 @@ lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# What is written from code and tables. A test fails when a page and its source disagree.
+docs: .venv/.locked ## run every experiment of the default configuration, and write its numbers into README.md and docs/
+	$(BIN)/snakemake --cores $(CORES) --config 'also=[length, surgery, tolerance, tasks]'
+	$(BIN)/python scripts/write_facts.py results
+	$(BIN)/python scripts/write_configuration.py
+	$(BIN)/python scripts/write_files_page.py
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks

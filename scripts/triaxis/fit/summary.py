@@ -28,9 +28,6 @@ class MatrixExample:
     components: Array
 
 
-# Han & Ji 2025: the mean correlation of the three-axis fit on Llama-3.2-3B.
-PAPER_R = 0.959
-
 # One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
 # Residuals of all heads add up; so do their squares about one common mean. A constant matrix has no r: it is counted,
 # and left out of the rest.
@@ -109,13 +106,12 @@ FROM_MECHANISM = {
 
 
 def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]], rotary: Sequence[str]) -> list[dict]:
-    """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
-    additive its logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models
-    that have one."""
+    """The rows of headline.csv: each model's full fit beside its random control's mean r, and how additive its
+    logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models that have one."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
-        | {"random_r": mean_r.get(control_of(row["model"]), float("nan")), "paper_r": PAPER_R}
+        | {"random_r": mean_r.get(control_of(row["model"]), float("nan"))}
         | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
         | {"mechanism": _mechanism(row["model"], mechanism, rotary)}
         for row in rows
@@ -147,7 +143,6 @@ def to_tex(rows: list[dict]) -> str:
                 number(row["heldout_r"]),
                 number(row["null_r"]),
                 number(row["random_r"]),
-                number(row["paper_r"]),
                 *(number(row[name]) if row["mechanism"] == "measured" else "n/a" for name in FROM_MECHANISM),
             ]
         )
@@ -156,11 +151,11 @@ def to_tex(rows: list[dict]) -> str:
     ]
     head = (
         r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
-        r"& paper $r$ & additive $r$ & closed-form $r$ & interaction \\"
+        r"& additive $r$ & closed-form $r$ & interaction \\"
     )
     return (
         "\n".join(
-            [r"\begin{tabular}{lrllrrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+            [r"\begin{tabular}{lrllrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
         )
         + "\n"
     )
