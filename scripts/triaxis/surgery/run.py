@@ -23,6 +23,7 @@ from triaxis.attention.layout import Layout, measure_rotary
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
+from triaxis.model.answering import answering
 from triaxis.surgery import additive
 from triaxis.surgery.additive import Additive
 from triaxis.surgery.schema import SURGERY
@@ -155,19 +156,6 @@ def _recording(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[No
             handle.remove()
 
 
-@contextmanager
-def _answering(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[None]:
-    """Let the blocks, as many as there are outputs, answer with these instead of running."""
-    answered = blocks[: len(outputs)]
-    for block, output in zip(answered, outputs, strict=True):
-        block.forward = lambda *args, output=output, **options: output
-    try:
-        yield
-    finally:
-        for block in answered:
-            del block.forward
-
-
 class Reference:
     """The plain model's predictions of each next token, which every intervention is compared with."""
 
@@ -212,7 +200,7 @@ class SharedRun:
         """Logits of one pass; blocks before `first` answer from `base`, all outputs are kept under `keep`."""
         answers = self.outputs[base][:first] if first else []
         outputs: list[Any] = []
-        with attending(self.model, self.layouts, attend), _answering(self.blocks, answers):
+        with attending(self.model, self.layouts, attend), answering(zip(self.blocks, answers, strict=False)):
             if not keep:
                 return self.model(input_ids=self.ids, use_cache=False).logits
             with _recording(self.blocks, outputs):
