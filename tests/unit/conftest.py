@@ -21,17 +21,23 @@ def build_model() -> Callable[..., PreTrainedModel]:
     return families.build
 
 
-@pytest.fixture(params=["on every module", "that bring the weights"])
+@pytest.fixture(params=["on blocks", "on the base model", "that bring the weights"])
 def hooked(request: pytest.FixtureRequest) -> Callable[[PreTrainedModel], PreTrainedModel]:
     """Put accelerate's hooks on a model, as `device: spread` does on several devices: all of them here the CPU."""
 
     def hook(model: PreTrainedModel) -> PreTrainedModel:
+        base = model.base_model
         if request.param == "that bring the weights":
-            for block in model.base_model.layers:
+            for block in base.layers:
                 cpu_offload(block, torch.device("cpu"))  # no module of it has weights of its own between two calls
             return model
-        parts = {name: "cpu" for name, module in model.named_modules() if not any(module.children())}
-        return dispatch_model(model, parts, force_hooks=True)
+        parts = [module for module in model.children() if module is not base]
+        if request.param == "on blocks":
+            parts += [*base.layers, *(module for module in base.children() if module is not base.layers)]
+        else:
+            parts.append(base)
+        names = {module: name for name, module in model.named_modules()}
+        return dispatch_model(model, {names[part]: "cpu" for part in parts}, force_hooks=True)
 
     return hook
 

@@ -181,6 +181,8 @@ def measure_rotary(layout: Layout, cos: Tensor, sin: Tensor, scaling: float) -> 
     and refined at 2, 4, 8, ..., which undoes wrapping and leaves an error near eps / length. `scaling` is the
     model's attention scaling. Raises UserError if the angles are not finite and proportional to position.
     """
+    if not (bool(cos.isfinite().all()) and bool(sin.isfinite().all())):
+        raise UserError("the rotation angles of this model are NaN or infinite")
     negative = layout.sign < 0
     real, imaginary = layout.dimension[negative], layout.partner[negative]
     column = layout.column[negative]
@@ -193,7 +195,7 @@ def measure_rotary(layout: Layout, cos: Tensor, sin: Tensor, scaling: float) -> 
         position *= 2
     drift = table - amplitude * np.exp(1j * np.multiply.outer(np.arange(len(table)), frequency))
     # A table in half precision is that much coarser: what is refused is a table of another shape.
-    if table.size and not np.abs(drift).max() <= max(1e-2, 4 * torch.finfo(cos.dtype).eps):
+    if table.size and np.abs(drift).max() > max(1e-2, 4 * torch.finfo(cos.dtype).eps):
         raise UserError("the rotation angles of this model are not proportional to position: Triaxis needs plain RoPE")
     turned = set(layout.dimension.tolist())
     unrotated = np.array([i for i in range(layout.head_dim) if i not in turned], dtype=np.int64)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from triaxis.attention.schema import ROPE
+from triaxis.base.errors import UserError
 
 Array = NDArray[np.floating]
 
@@ -22,7 +23,8 @@ class Rotary:
 
     scale: the model's attention scaling. amplitude: what the model multiplies cos and sin by (YaRN, longrope).
     real, imaginary: (pairs,) the dimensions of each pair. frequency: (pairs,) radians a token.
-    unrotated: the dimensions that position does not touch; all of them in a NoPE layer.
+    unrotated: the dimensions that position does not touch; all of them in a NoPE layer. Raises UserError unless each
+    dimension is in one of the three, once, and each pair has a frequency.
     """
 
     scale: float
@@ -31,6 +33,14 @@ class Rotary:
     imaginary: NDArray[np.int64]
     frequency: NDArray[np.float64]
     unrotated: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        dimensions = np.sort(np.concatenate([self.real, self.imaginary, self.unrotated])).tolist()
+        if dimensions != list(range(len(dimensions))):
+            raise UserError(f"a layer's pairs and unrotated dimensions are not 0, 1, ... each once: {dimensions}")
+        pairs, known = len(self.real), self.frequency[np.isfinite(self.frequency)]
+        if not pairs == len(self.imaginary) == len(self.frequency) == len(known):
+            raise UserError(f"the {pairs} pairs of a layer do not each have a frequency: {self.frequency.tolist()}")
 
     def rotate(self, vectors: Array, positions: NDArray[np.integer]) -> Array:
         """Queries or keys (..., positions, head_dim) before rotation -> after it, in float64."""
