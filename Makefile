@@ -6,28 +6,28 @@ SHELL := bash
 CORES ?= all
 CONFIG ?= config.yaml
 BIN := .venv/bin
+ALSO :=
 # Snakemake, matplotlib and the rest keep their caches here, not in the home folder.
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run surgery tolerance length test test-cluster reliability lint bench models clean
+
+.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-run: .venv/.locked ## install what is needed, run the default configuration, print the headline table
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+run: .venv/.locked ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
 	@$(BIN)/python scripts/print_headline.py
 
-surgery: run ## the causal test: the model on additive logits (minutes; figures and tables of its own)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- surgery
-
-tolerance: run ## perturbed order: the models on swapped words, positions and distances, and tasks (minutes)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- tolerance tasks
-
-length: run ## past the training length: plain attention beside LM-Infinite (minutes; figures and tables of its own)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- length
+surgery: ## the same run and the causal test: the model on additive logits (minutes)
+tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
+tasks: ## the same run and tasks asked under these perturbations (minutes)
+length: ## the same run and lengths past the training length, plain attention beside LM-Infinite (minutes)
+surgery tolerance tasks length:
+	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
 
 # In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end

@@ -1,5 +1,4 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
-import gc
 import math
 import re
 import subprocess
@@ -15,9 +14,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
-from triaxis.base.errors import UserError
-from triaxis.base.provenance import code_hash
 from triaxis.base.config import resolve
+from triaxis.base.errors import UserError
+from triaxis.base.names import base_of, control_of, is_control
+from triaxis.base.provenance import code_hash
 
 given = deepcopy(config)
 
@@ -33,20 +33,15 @@ except UserError as error:
     sys.exit(f"ERROR: {error}")
 
 
-include: "rules/planning.smk"
 include: "rules/common.smk"
-include: "rules/sources.smk"
-include: "rules/sequences.smk"
-include: "rules/features.smk"
-include: "rules/logits.smk"
-include: "rules/fits.smk"
+include: "rules/text.smk"
+include: "rules/model.smk"
+include: "rules/fit.smk"
 include: "rules/mechanism.smk"
+include: "rules/length.smk"
 include: "rules/surgery.smk"
 include: "rules/tolerance.smk"
 include: "rules/tasks.smk"
-include: "rules/length.smk"
-include: "rules/tables.smk"
-include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
@@ -60,49 +55,9 @@ rule all:
         "results/report.html" if Path(workflow.main_snakefile).parent == Path(workflow.current_basedir) else [],
         "results/manifest.json",
         "results/triaxis.duckdb",
-
-
-# What a cluster's login node does itself: what needs the network, and seconds of one core.
-localrules:
-    all,
-    surgery,
-    tolerance,
-    tasks,
-    length,
-    fetch_model,
-    fetch_corpus,
-    fetch_questions,
-    lock_sources,
-    read_documents,
-    sample_sequences,
-    join_documents,
-    tabulate_headline,
-    tabulate_surgery,
-    tabulate_tasks,
-    tabulate_length,
-    tabulate_costs,
-    build_database,
-    render_report,
-    plot_heads,
-    plot_axes,
-    plot_matrices,
-    plot_distance,
-    plot_additive,
-    plot_pairs,
-    plot_contributions,
-    plot_dummies,
-    plot_surface,
-    plot_surgery,
-    plot_steps,
-    plot_tolerance,
-    plot_cosines,
-    plot_link,
-    plot_tasks,
-    plot_length,
-    plot_costs,
+    localrule: True
 
 
 onstart:
-    gc.enable()
     check_targets(workflow.dag.needrun_jobs())
     check_partitions(workflow.dag.needrun_jobs())

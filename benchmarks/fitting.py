@@ -15,7 +15,7 @@ from triaxis.fit import axes
 from triaxis.fit.sums import read_sums
 
 SHARD = "model=smollm2-135m/shard-0000.parquet"
-LENGTH, AXES, PEER_HEADS = 256, "distance+query+key", 4
+LENGTH, AXES, PEER_HEADS = 256, axes.FULL, 4
 
 
 def measure() -> list[tuple[str, str, str]]:

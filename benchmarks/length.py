@@ -44,7 +44,7 @@ def runs() -> dict[str, Callable[[torch.Tensor], object]]:
     }
     layouts = probe_layouts(own)
     for name in METHODS:
-        method = make_method(name, "length", OPTIONS, TRAINED, max(LENGTHS))
+        method = make_method(name, OPTIONS, TRAINED, max(LENGTHS))
         model = model_of(method.rope_scaling) if name in ROPE_SCALINGS else own
 
         def run(ids: torch.Tensor, method=method, model=model) -> None:  # type: ignore[no-untyped-def]

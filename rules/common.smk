@@ -1,17 +1,12 @@
-# What several stages name: the models, the shards, and the wildcards' shapes.
+# Names shared by several rule files: models, shards, wildcard patterns, and what each experiment adds to a run.
 
 
 wildcard_constraints:
     base="[A-Za-z0-9._-]+",
     model="[A-Za-z0-9._-]+",
-    run="|_short",
     method="[a-z_]+",
     shard="[0-9]+",
     perturbation="text|position|feature",
-
-
-def control(base):
-    return f"{base}-random"
 
 
 # Every measured model, a control right after its own: {name: random seed, or None for weights as trained}.
@@ -19,16 +14,15 @@ MODELS = {}
 for base, entry in config["models"].items():
     MODELS[base] = None
     if entry["random_control"]:
-        MODELS[control(base)] = entry["random_seed"]
+        MODELS[control_of(base)] = entry["random_seed"]
 
-# Models whose queries and keys are had before their rotation, and those of which only the logits are: these have no
-# features, and so no mechanism.
-ROTARY = [model for model in MODELS if config["models"][model.removesuffix("-random")]["capture"] == "features"]
-ROTARY_BASES = [model for model in ROTARY if MODELS[model] is None]
+# Models with pre-RoPE queries and keys, and models with logits only (no features, no mechanism).
+ROTARY = [model for model in MODELS if config["models"][base_of(model)]["capture"] == "features"]
+ROTARY_BASES = [model for model in ROTARY if not is_control(model)]
 CAPTURED = [model for model in MODELS if model not in ROTARY]
 
-# What runs a model in `features` and would change a number elsewhere; its other keys are the extraction's own.
-RUN = {key: config["features"][key] for key in ("device", "dtype", "batch")}
+# Options shared by every rule that runs a model.
+RUN = config["run"]
 
 # Which logits are written: all, sample (the first sequence of each shard) or none.
 KEEP = config["logits"]["keep"]
@@ -36,18 +30,54 @@ KEEP = config["logits"]["keep"]
 SHARD_SIZE = config["sequences"]["shard"]
 SHARDS = [f"{i:04d}" for i in range(math.ceil(config["sequences"]["count"] / SHARD_SIZE))]
 
+# The experiments that `all` makes: the fit of every model, and of the others, which need queries and keys before
+# rotation, those that the configuration names.
+CHOSEN = ["fit", *(config["experiments"] if ROTARY else [])]
 
-def base_of(wildcards):
-    return wildcards.model.removesuffix("-random")
+
+class Figure:
+    """A figure, drawn by the function of its name in its experiment's figures.py.
+
+    inputs: the function's files, by argument; label: what the report calls it, `{model}` among it for a figure of
+    each of the models `each`; shown: the format in the report; options: the function's other arguments.
+    """
+
+    def __init__(self, inputs, label, each=None, shown="svg", **options):
+        self.inputs, self.label, self.each, self.shown, self.options = inputs, label, each, shown, options
+
+    def path(self, name, kind):
+        """Its file, with a wildcard if there is one a model."""
+        return f"results/figures/{name}{'' if self.each is None else '-{model}'}.{kind}"
+
+    def files(self, name):
+        """Its files in the format of the report."""
+        path = self.path(name, self.shown)
+        return [path] if self.each is None else expand(path, model=self.each)
 
 
-def kept_here(path):
-    """A file beside which lies what is not listed (weights, texts), and which a storage backend therefore leaves here."""
-    return local(path) if workflow.storage_settings.default_storage_provider else path
+class Experiment:
+    """What an experiment adds to a run.
+
+    tables: shown in the report; figure_tables: what figures are drawn from; stages: view in triaxis.duckdb -> files;
+    figures: name -> Figure; times: those tables, stages and figures that no two runs have alike, and no manifest.
+    """
+
+    def __init__(self, category, tables, stages, figures, figure_tables=(), times=()):
+        self.category, self.tables, self.figure_tables = category, tables, figure_tables
+        self.stages, self.figures, self.times = stages, figures, times
+
+
+# Name -> Experiment; each rule file adds its own.
+EXPERIMENTS = {}
 
 
 def record_of(wildcards):
-    return kept_here(f"resources/models/{base_of(wildcards)}.json")
+    return kept_here(f"resources/models/{base_of(wildcards.model)}.json")
+
+
+def kept_here(path):
+    """Keep local: it sits beside weights or texts that no rule declares."""
+    return local(path) if workflow.storage_settings.default_storage_provider else path
 
 
 def one_of(models):
@@ -61,16 +91,14 @@ def shards_of(stage, models=MODELS):
     return [f"results/{stage}/model={model}/shard-{shard}.parquet" for model in models for shard in SHARDS]
 
 
-def made_by(model):
-    """A file whose metadata say on what the model ran."""
-    stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"
-    return f"results/{stage}/model={model}/shard-0000.parquet"
+def csv_of(tables):
+    return [f"results/tables/{table}.csv" for table in tables]
 
 
-def storage_options():
-    """What tells a second Snakemake where this one keeps its files, if not here."""
-    provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))
-    return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
+def outputs_of(name):
+    """What a target of an experiment's name makes: its tables and figures."""
+    own = EXPERIMENTS[name]
+    return csv_of(own.tables) + [file for figure, one in own.figures.items() for file in one.files(figure)]
 
 
 def local_files(source):
@@ -86,12 +114,6 @@ def lock_file(source):
     return [local(config["lock"])] if config["lock"] and source.startswith("hub:") else []
 
 
-def surgery_of(wildcards):
-    """A control is operated as a whole only: its parts say nothing."""
-    whole = {"stepwise": []} if MODELS[wildcards.model] is not None else {}
-    return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
-
-
 def growing(amount):
     """A resource that grows with each attempt, for executors that retry: a cluster kills what asked for too little."""
     return lambda wildcards, attempt: amount * attempt
@@ -99,7 +121,7 @@ def growing(amount):
 
 def check_targets(jobs):
     """End with one line if a target is asked for that is made of queries and keys before rotation, and there are none."""
-    asked = {"surgery", "tolerance", "tasks", "length"} & {job.rule.name for job in jobs}
+    asked = set(EXPERIMENTS) & {job.rule.name for job in jobs}
     if asked and not ROTARY:
         sys.exit(
             f"ERROR: {', '.join(sorted(asked))} cannot be made: it takes queries and keys before rotation, and every model "
@@ -120,67 +142,3 @@ def check_partitions(jobs):
                 f"ERROR: slurm_partition '{partition}', asked for by {name}, is not on this cluster, which has {found}; "
                 "set it in profiles/slurm/profile.yaml"
             )
-
-
-def run_of(wildcards):
-    """`length` or `length_short`. The wildcard is what differs: a pattern results/{run} would be tried for every file."""
-    return f"length{wildcards.run}"
-
-
-def length_of(run, stage, model):
-    """A file a method of one model's run at several lengths."""
-    return expand(f"results/{run}/{stage}/model={model}/{{method}}.parquet", method=config[run]["methods"])
-
-
-def all_lengths(run, stage):
-    """The same of all models as trained; the losses of a control are those of guessing."""
-    return [file for base in ROTARY_BASES for file in length_of(run, stage, base)]
-
-
-def compared(run, stage):
-    return expand(f"results/{run}/{stage}/model={{base}}/{stage}.parquet", base=ROTARY_BASES)
-
-
-def length_files(run):
-    """Every file of a run at several lengths that triaxis.duckdb shows."""
-    files = expand(f"results/{run}/sequences/model={{base}}/sequences.parquet", base=ROTARY_BASES)
-    files += [file for stage in [*LENGTH_STAGES, "costs"] for file in all_lengths(run, stage)]
-    return files + [file for stage in ("distances", "clouds") for file in compared(run, stage)]
-
-
-def length_options(wildcards):
-    """What one method reads of its section: another method's options, or its being there, change nothing for it."""
-    own = config[run_of(wildcards)]
-    family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
-    stretched = wildcards.method in ("yarn", "linear", "dynamic")
-    others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if stretched else family}
-    return {key: value for key, value in own.items() if key not in others}
-
-
-def taken_of(wildcards):
-    """How many sequences of a shard are perturbed; of the last one all that are asked for, which may be too many."""
-    left = config["tolerance"]["sequences"] - int(wildcards.shard) * SHARD_SIZE
-    return left if wildcards.shard == SHARDS[-1] else min(SHARD_SIZE, left)
-
-
-def displacements_of(wildcards):
-    """A control's tokens change places as its model's do."""
-    return f"results/displacements/model={base_of(wildcards)}/shard-{wildcards.shard}.parquet"
-
-
-def perturbations_of(stage):
-    """All files of a stage that has a file a perturbation, for all models."""
-    perturbations, last = config["tolerance"]["perturbations"], math.ceil(config["tolerance"]["sequences"] / SHARD_SIZE)
-    pattern = f"results/{stage}/model={{model}}/perturbation={{perturbation}}/shard-{{shard}}.parquet"
-    return expand(pattern, model=ROTARY, perturbation=perturbations, shard=SHARDS[:last])
-
-
-def conditions_of(wildcards):
-    """How a model's prompts are perturbed; a control, which guesses, by nothing and by the most."""
-    options = config["tolerance"]
-    conditions = {key: options[key] for key in ("perturbations", "unit", "window", "seed")}
-    fractions = sorted({0.0, *map(float, options["fractions"])})
-    return conditions | {
-        "fractions": fractions if MODELS[wildcards.model] is None else [0.0, fractions[-1]],
-        "layers": None if options["layers"] == "all" else options["layers"],
-    }

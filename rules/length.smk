@@ -1,27 +1,41 @@
-# Past the training length. Two runs of one kind: `length`, a target of its own, past the model's own training length, and
-# `length_short`, in every run, with a training length that is not the model's own.
+# Past the training length, method by method.
 
+LENGTH = config["length"]
 LENGTH_STAGES = ["losses", "attention", "passkeys", "components", "outputs"]
-LENGTH_VIEWS = ["sequences", *LENGTH_STAGES, "costs", "distances", "clouds"]
-LENGTH_FIGURES = ["loss", "clouds", "outliers", "attention", "components", "passkeys"]
 
 
-rule length:
-    input:
-        "results/tables/length.csv",
-        "results/tables/length_costs.csv",
-        expand("results/figures/length-{figure}.pdf", figure=[*LENGTH_FIGURES, "costs"]),
+def length_options(wildcards):
+    """What one method reads of its section: another method's options, or its being there, change nothing for it."""
+    family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
+    scaled = wildcards.method in ("yarn", "linear", "dynamic")
+    others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if scaled else family}
+    return {key: value for key, value in LENGTH.items() if key not in others}
+
+
+def length_of(stage, model):
+    """A file a method of one model."""
+    return expand(f"results/length/{stage}/model={model}/{{method}}.parquet", method=LENGTH["methods"])
+
+
+def all_lengths(stage):
+    """The same of all models as trained; the losses of a control are those of guessing."""
+    return [file for base in ROTARY_BASES for file in length_of(stage, base)]
+
+
+def compared(stage):
+    return expand(f"results/length/{stage}/model={{base}}/{stage}.parquet", base=ROTARY_BASES)
 
 
 rule join_documents:
     input:
-        lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
+        lambda wildcards: f"results/tokens/model={base_of(wildcards.model)}/tokens.parquet",
     output:
-        "results/length{run}/sequences/model={model}/sequences.parquet",
+        "results/length/sequences/model={model}/sequences.parquet",
     log:
-        "logs/join_documents/length{run}-{model}.log",
+        "logs/join_documents/{model}.log",
     benchmark:
-        "logs/join_documents/length{run}-{model}.tsv"
+        "logs/join_documents/{model}.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -30,28 +44,28 @@ rule join_documents:
         runtime=10,
     params:
         code=code_hash("scripts/join_documents.py"),
-        length=lambda wildcards: max(config[run_of(wildcards)]["lengths"]),
-        sequences=lambda wildcards: config[run_of(wildcards)]["sequences"],
-        seed=lambda wildcards: config[run_of(wildcards)]["seed"],
+        length=max(config["length"]["lengths"]),
+        sequences=config["length"]["sequences"],
+        seed=config["length"]["seed"],
     message:
-        "Joining documents: length{wildcards.run}, {wildcards.model}"
+        "Joining documents: {wildcards.model}"
     script:
         "../scripts/join_documents.py"
 
 
 rule run_length:
     input:
-        sequences="results/length{run}/sequences/model={model}/sequences.parquet",
-        tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
+        sequences="results/length/sequences/model={model}/sequences.parquet",
+        tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards.model)}/tokens.parquet",
         record=record_of,
     output:
-        **{stage: f"results/length{{run}}/{stage}/model={{model}}/{{method}}.parquet" for stage in LENGTH_STAGES},
+        **{stage: f"results/length/{stage}/model={{model}}/{{method}}.parquet" for stage in LENGTH_STAGES},
         # Apart from the rest: times are never the same again.
-        costs="results/length{run}/costs/model={model}/{method}.parquet",
+        costs="results/length/costs/model={model}/{method}.parquet",
     log:
-        "logs/run_length/length{run}-{model}-{method}.log",
+        "logs/run_length/{model}-{method}.log",
     benchmark:
-        "logs/run_length/length{run}-{model}-{method}.tsv"
+        "logs/run_length/{model}-{method}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -59,27 +73,26 @@ rule run_length:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
+        **{key: RUN[key] for key in ("device", "dtype")},
         code=code_hash("scripts/run_length.py"),
-        device=config["features"]["device"],
-        dtype=config["features"]["dtype"],
         random_seed=lambda wildcards: MODELS[wildcards.model],
         options=length_options,
     message:
-        "Running past the training length: length{wildcards.run}, {wildcards.model}, {wildcards.method}"
+        "Running past the training length: {wildcards.model}, {wildcards.method}"
     script:
         "../scripts/run_length.py"
 
 
 rule compare_outputs:
     input:
-        lambda wildcards: length_of(run_of(wildcards), "outputs", wildcards.model),
+        lambda wildcards: length_of("outputs", wildcards.model),
     output:
-        distances="results/length{run}/distances/model={model}/distances.parquet",
-        clouds="results/length{run}/clouds/model={model}/clouds.parquet",
+        distances="results/length/distances/model={model}/distances.parquet",
+        clouds="results/length/clouds/model={model}/clouds.parquet",
     log:
-        "logs/compare_outputs/length{run}-{model}.log",
+        "logs/compare_outputs/{model}.log",
     benchmark:
-        "logs/compare_outputs/length{run}-{model}.tsv"
+        "logs/compare_outputs/{model}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 2
@@ -88,31 +101,32 @@ rule compare_outputs:
         runtime=growing(30),
     params:
         code=code_hash("scripts/compare_outputs.py"),
-        seed=lambda wildcards: config[run_of(wildcards)]["seed"],
+        seed=config["length"]["seed"],
     message:
-        "Comparing attention outputs: length{wildcards.run}, {wildcards.model}"
+        "Comparing attention outputs: {wildcards.model}"
     script:
         "../scripts/compare_outputs.py"
 
 
 rule tabulate_length:
     input:
-        losses=lambda wildcards: all_lengths(run_of(wildcards), "losses"),
-        passkeys=lambda wildcards: all_lengths(run_of(wildcards), "passkeys"),
-        attention=lambda wildcards: all_lengths(run_of(wildcards), "attention"),
-        components=lambda wildcards: all_lengths(run_of(wildcards), "components"),
-        distances=lambda wildcards: compared(run_of(wildcards), "distances"),
+        losses=all_lengths("losses"),
+        passkeys=all_lengths("passkeys"),
+        attention=all_lengths("attention"),
+        components=all_lengths("components"),
+        distances=compared("distances"),
     output:
         csv=report(
-            "results/tables/length{run}.csv",
+            "results/tables/length.csv",
             caption="../report/length_table.rst",
             category="Length",
-            labels={"result": "length{run}: loss, outputs and attention by method and length"},
+            labels={"result": "loss, outputs and attention by method and length"},
         ),
     log:
-        "logs/tabulate_length/length{run}.log",
+        "logs/tabulate_length.log",
     benchmark:
-        "logs/tabulate_length/length{run}.tsv"
+        "logs/tabulate_length.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -122,27 +136,28 @@ rule tabulate_length:
     params:
         code=code_hash("scripts/tabulate_length.py"),
         models=ROTARY_BASES,
-        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
+        methods=config["length"]["methods"],
     message:
-        "Tabulating the lengths: length{wildcards.run}"
+        "Tabulating the lengths"
     script:
         "../scripts/tabulate_length.py"
 
 
 rule tabulate_costs:
     input:
-        lambda wildcards: all_lengths(run_of(wildcards), "costs"),
+        all_lengths("costs"),
     output:
         csv=report(
-            "results/tables/length{run}_costs.csv",
+            "results/tables/length_costs.csv",
             caption="../report/length_costs_table.rst",
             category="Length",
-            labels={"result": "length{run}: time and memory"},
+            labels={"result": "time and memory"},
         ),
     log:
-        "logs/tabulate_costs/length{run}.log",
+        "logs/tabulate_costs.log",
     benchmark:
-        "logs/tabulate_costs/length{run}.tsv"
+        "logs/tabulate_costs.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -152,83 +167,42 @@ rule tabulate_costs:
     params:
         code=code_hash("scripts/tabulate_costs.py"),
         models=ROTARY_BASES,
-        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
+        methods=config["length"]["methods"],
     message:
-        "Tabulating time and memory: length{wildcards.run}"
+        "Tabulating time and memory"
     script:
         "../scripts/tabulate_costs.py"
 
 
-rule plot_length:
-    input:
-        losses=lambda wildcards: all_lengths(run_of(wildcards), "losses"),
-        clouds=lambda wildcards: compared(run_of(wildcards), "clouds"),
-        distances=lambda wildcards: compared(run_of(wildcards), "distances"),
-        components=lambda wildcards: all_lengths(run_of(wildcards), "components"),
-        passkeys=lambda wildcards: all_lengths(run_of(wildcards), "passkeys"),
-        table="results/tables/length{run}.csv",
-    output:
-        **{
-            f"{figure}_svg": report(
-                f"results/figures/length{{run}}-{figure}.svg",
-                caption=f"../report/length_{figure}.rst",
-                category="Length",
-                labels={"result": f"length{{run}}: {figure}"},
-            )
-            for figure in LENGTH_FIGURES
-        },
-        **{
-            f"{figure}_{kind}": f"results/figures/length{{run}}-{figure}.{kind}"
-            for figure in LENGTH_FIGURES
-            for kind in ("pdf", "png")
-        },
-    log:
-        "logs/plot_length/length{run}.log",
-    benchmark:
-        "logs/plot_length/length{run}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_length.py"),
-        figures=LENGTH_FIGURES,
-        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
-        models=ROTARY_BASES,
-    message:
-        "Plotting the lengths: length{wildcards.run}"
-    script:
-        "../scripts/plot_length.py"
-
-
-rule plot_costs:
-    input:
-        "results/tables/length{run}_costs.csv",
-    output:
-        report(
-            "results/figures/length{run}-costs.svg",
-            caption="../report/length_costs.rst",
-            category="Length",
-            labels={"result": "length{run}: time and memory against length"},
+LENGTH_PLOTTED = {"models": ROTARY_BASES, "methods": LENGTH["methods"]}
+EXPERIMENTS["length"] = Experiment(
+    category="Length",
+    tables=["length"],
+    stages={
+        "length_sequences": expand("results/length/sequences/model={base}/sequences.parquet", base=ROTARY_BASES),
+        **{f"length_{stage}": all_lengths(stage) for stage in LENGTH_STAGES},
+        **{f"length_{stage}": compared(stage) for stage in ("distances", "clouds")},
+    },
+    times={"tables": ["length_costs"], "stages": {"length_costs": all_lengths("costs")}, "figures": ["length_costs"]},
+    figures={
+        "length_loss": Figure({"losses": all_lengths("losses")}, "loss against position", **LENGTH_PLOTTED),
+        "length_clouds": Figure(
+            {"clouds": compared("clouds"), "distances": compared("distances")},
+            "clouds of outputs",
+            methods=LENGTH["methods"],
         ),
-        "results/figures/length{run}-costs.pdf",
-        "results/figures/length{run}-costs.png",
-    log:
-        "logs/plot_costs/length{run}.log",
-    benchmark:
-        "logs/plot_costs/length{run}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_costs.py"),
-        methods=lambda wildcards: config[run_of(wildcards)]["methods"],
-    message:
-        "Plotting time and memory: length{wildcards.run}"
-    script:
-        "../scripts/plot_costs.py"
+        "length_outliers": Figure({"distances": compared("distances")}, "outputs outside", **LENGTH_PLOTTED),
+        "length_attention": Figure({"table": "results/tables/length.csv"}, "attention", **LENGTH_PLOTTED),
+        "length_components": Figure({"components": all_lengths("components")}, "distance components"),
+        "length_passkeys": Figure({"passkeys": all_lengths("passkeys")}, "passkeys", **LENGTH_PLOTTED),
+        "length_costs": Figure(
+            {"table": "results/tables/length_costs.csv"}, "time and memory against length", methods=LENGTH["methods"]
+        ),
+    },
+)
+
+
+rule length:
+    input:
+        outputs_of("length"),
+    localrule: True

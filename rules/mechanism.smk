@@ -1,7 +1,6 @@
-# Why logits separate into position and meaning: what the features alone can tell, without a GPU.
+# Why logits separate into position and meaning: what the features alone tell, without a GPU.
 
-# The stages, as build_database and write_manifest name them.
-MECHANISM = ["additivity", "dummies", "patterns", "related"]
+GRID = {name: config["mechanism"][name] for name in ("queries", "keys", "distances")}
 
 
 rule measure_mechanism:
@@ -26,7 +25,7 @@ rule measure_mechanism:
         runtime=growing(60),
     params:
         code=code_hash("scripts/measure_mechanism.py"),
-        grid={name: config["mechanism"][name] for name in ("queries", "keys", "distances")},
+        grid=GRID,
     message:
         "Measuring the mechanism: {wildcards.model}, shard {wildcards.shard}"
     script:
@@ -100,3 +99,32 @@ rule tabulate_mechanism:
         "Tabulating the mechanism"
     script:
         "../scripts/tabulate_mechanism.py"
+
+
+EXPERIMENTS["mechanism"] = Experiment(
+    category="Mechanism",
+    tables=["mechanism", "expressivity"],
+    figure_tables=["additive", "pairs", "dummies"],
+    stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns", "related")},
+    figures={
+        "additive": Figure({"table": "results/tables/additive.csv"}, "r_additive by layer and head", models=ROTARY),
+        "pairs": Figure({"table": "results/tables/pairs.csv"}, "norm and key constancy by frequency", models=ROTARY),
+        "contributions": Figure(
+            {"table": "results/tables/pairs.csv"}, "f, g and interaction by frequency", models=ROTARY
+        ),
+        "dummies": Figure(
+            {"table": "results/tables/dummies.csv"}, "key component against dummy distance", models=ROTARY
+        ),
+        "surface": Figure(
+            {
+                stage: f"results/{stage}/model={{model}}/shard-0000.parquet"
+                for stage in ("additivity", "features", "rope")
+            },
+            "logits over distance and key, {model}",
+            each=ROTARY,
+            shown="png",
+            length=config["sequences"]["length"],
+            grid=GRID,
+        ),
+    },
+)

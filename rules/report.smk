@@ -1,21 +1,99 @@
-# What closes a run: the manifest and Snakemake's own report.
+# What closes a run: figures, the database, the manifest and Snakemake's own report.
 
-FIGURES = [
-    "results/figures/heads.svg",
-    "results/figures/axes.svg",
-    "results/figures/distance.svg",
-    *expand("results/figures/matrices-{model}.png", model=MODELS if KEEP != "none" else []),
-]
-if ROTARY:
-    FIGURES += expand("results/figures/{figure}.svg", figure=["additive", "pairs", "contributions", "dummies"])
-    FIGURES += expand("results/figures/surface-{model}.png", model=ROTARY)
-    FIGURES += expand("results/figures/length_short-{figure}.svg", figure=LENGTH_FIGURES)
-TABLES = expand("results/tables/{table}.csv", table=["headline", "axes", *ROTARY_TABLES])
-FIGURE_TABLES = expand(
-    "results/tables/{table}.csv", table=["heads", *(["additive", "pairs", "dummies"] if ROTARY else [])]
-)
-# In the report, but of no manifest: times are never the same again.
-TIMES = ["results/figures/length_short-costs.svg", "results/tables/length_short_costs.csv"] if ROTARY else []
+# One rule a figure: captions are not expanded by wildcards.
+for experiment, entry in EXPERIMENTS.items():
+    for figure, drawn in entry.figures.items():
+
+        rule:
+            name:
+                f"plot_{figure}"
+            input:
+                **drawn.inputs,
+            output:
+                report(
+                    drawn.path(figure, drawn.shown),
+                    caption=f"../report/{figure}.rst",
+                    category=entry.category,
+                    labels={"result": drawn.label},
+                ),
+                [drawn.path(figure, kind) for kind in ("pdf", "svg", "png") if kind != drawn.shown],
+            log:
+                f"logs/plot_{figure}{'' if drawn.each is None else '/{model}'}.log",
+            benchmark:
+                f"logs/plot_{figure}{'' if drawn.each is None else '/{model}'}.tsv"
+            localrule: True
+            conda:
+                "../envs/analysis.yaml"
+            threads: 1
+            resources:
+                mem_mb=2000,
+                runtime=10,
+            params:
+                code=code_hash("scripts/plot_figure.py", f"scripts/triaxis/{experiment}/figures.py"),
+                module=f"triaxis.{experiment}.figures",
+                figure=figure,
+                options=drawn.options,
+            message:
+                f"Plotting {drawn.label.replace('{model}', '{wildcards.model}')}"
+            script:
+                "../scripts/plot_figure.py"
+
+
+MADE = [EXPERIMENTS[name] for name in CHOSEN]
+TABLES = [table for made in MADE for table in csv_of(made.tables)]
+STAGES = {stage: files for made in MADE for stage, files in made.stages.items() if files}
+# In report and database, but of no manifest: times are never the same again.
+TIMED = [made.times for made in MADE if made.times]
+TIMES_TABLES = [table for times in TIMED for table in csv_of(times["tables"])]
+TIMES_STAGES = {stage: files for times in TIMED for stage, files in times["stages"].items() if files}
+TIMES_FIGURES = [figure for times in TIMED for figure in times["figures"]]
+DRAWN = {figure: drawn.files(figure) for made in MADE for figure, drawn in made.figures.items()}
+FIGURES = [file for figure, files in DRAWN.items() for file in files]
+
+
+def view_of(files):
+    """The glob of a stage, so that a view of it finds the shards of a later run too."""
+    return f"{files[0].partition('model=')[0]}**/*.parquet"
+
+
+rule build_database:
+    input:
+        "results/documents.parquet",
+        expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
+        # A view finds the further files itself, and the tables below take all of them.
+        [files[0] for files in (STAGES | TIMES_STAGES).values()],
+        TABLES + TIMES_TABLES,
+    output:
+        "results/triaxis.duckdb",
+    log:
+        "logs/build_database.log",
+    benchmark:
+        "logs/build_database.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/build_database.py"),
+        views={
+            "documents": "results/documents.parquet",
+            "tokens": "results/tokens/model=*/*.parquet",
+            **{stage: view_of(files) for stage, files in (STAGES | TIMES_STAGES).items()},
+        },
+        tables={Path(table).stem: table for table in TABLES + TIMES_TABLES},
+    message:
+        "Building triaxis.duckdb"
+    script:
+        "../scripts/build_database.py"
+
+
+def made_by(model):
+    """A file whose metadata say on what the model ran."""
+    stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"
+    return f"results/{stage}/model={model}/shard-0000.parquet"
 
 
 rule write_manifest:
@@ -27,14 +105,11 @@ rule write_manifest:
         made=[made_by(model) for model in MODELS],
         artefacts=[
             "results/documents.parquet",
-            [shards_of(stage, models) for stage, models in STAGES.items()],
-            FIGURES,
+            STAGES.values(),
+            [file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
             TABLES,
-            FIGURE_TABLES,
+            [table for made in MADE for table in csv_of(made.figure_tables)],
             "results/tables/headline.tex",
-            [all_lengths("length_short", stage) for stage in LENGTH_STAGES],
-            [compared("length_short", stage) for stage in ("distances", "clouds")],
-            expand("results/length_short/sequences/model={base}/sequences.parquet", base=config["models"]),
         ],
     output:
         "results/manifest.json",
@@ -58,11 +133,16 @@ rule write_manifest:
         "../scripts/write_manifest.py"
 
 
+def storage_options():
+    """What tells a second Snakemake where this one keeps its files, if not here."""
+    provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))
+    return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
+
+
 rule render_report:
     input:
         FIGURES,
-        TABLES,
-        TIMES,
+        TABLES + TIMES_TABLES,
         captions=[local(relpath(path)) for path in sorted(glob(f"{workflow.current_basedir}/../report/*.rst"))],
     output:
         "results/report.html",
@@ -70,6 +150,7 @@ rule render_report:
         "logs/render_report.log",
     benchmark:
         "logs/render_report.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -78,7 +159,7 @@ rule render_report:
         runtime=10,
     params:
         code=code_hash("scripts/render_report.py"),
-        targets=[*FIGURES, *TABLES, *TIMES],
+        targets=FIGURES + TABLES + TIMES_TABLES,
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.

@@ -1,17 +1,15 @@
-# What a model loses when its logits become a sum of position and meaning. The other stage that runs a model, many times,
-# and so a target of its own: `snakemake surgery`.
+# What a model loses when its logits become a sum of position and meaning.
 
 
-rule surgery:
-    input:
-        "results/tables/surgery.csv",
-        "results/figures/surgery.pdf",
-        expand("results/figures/steps-{base}.pdf", base=ROTARY_BASES if config["surgery"]["stepwise"] else []),
+def surgery_of(wildcards):
+    """A control is run as a whole only: its parts say nothing."""
+    whole = {"stepwise": []} if is_control(wildcards.model) else {}
+    return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
 
 
 rule calibrate_surgery:
     input:
-        tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
+        tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards.model)}/tokens.parquet",
         record=record_of,
     output:
         parameters="results/calibration/model={model}/parameters.parquet",
@@ -83,6 +81,7 @@ rule tabulate_surgery:
         "logs/tabulate_surgery.log",
     benchmark:
         "logs/tabulate_surgery.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -100,63 +99,29 @@ rule tabulate_surgery:
         "../scripts/tabulate_surgery.py"
 
 
-rule plot_surgery:
-    input:
-        "results/tables/surgery.csv",
-    output:
-        report(
-            "results/figures/surgery.svg",
-            caption="../report/surgery.rst",
-            category="Surgery",
-            labels={"result": "loss of each additive variant"},
+EXPERIMENTS["surgery"] = Experiment(
+    category="Surgery",
+    tables=["surgery"],
+    stages={
+        "calibration": expand("results/calibration/model={model}/parameters.parquet", model=ROTARY),
+        "calibration_sequences": expand("results/calibration_sequences/model={model}/sequences.parquet", model=ROTARY),
+        "surgery": expand("results/surgery/model={model}/surgery.parquet", model=ROTARY),
+    },
+    figures={
+        "surgery": Figure(
+            {"table": "results/tables/surgery.csv"}, "loss of each additive variant", models=ROTARY_BASES
         ),
-        "results/figures/surgery.pdf",
-        "results/figures/surgery.png",
-    log:
-        "logs/plot_surgery.log",
-    benchmark:
-        "logs/plot_surgery.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_surgery.py"),
-        models=ROTARY_BASES,
-    message:
-        "Plotting the loss under surgery"
-    script:
-        "../scripts/plot_surgery.py"
+        "steps": Figure(
+            {"surgery": "results/surgery/model={model}/surgery.parquet"},
+            "loss by layer and head, {model}",
+            each=ROTARY_BASES if config["surgery"]["stepwise"] else [],
+            variant=(config["surgery"]["stepwise"] or ["f+g"])[0],
+        ),
+    },
+)
 
 
-rule plot_steps:
+rule surgery:
     input:
-        "results/surgery/model={model}/surgery.parquet",
-    output:
-        report(
-            "results/figures/steps-{model}.svg",
-            caption="../report/steps.rst",
-            category="Surgery",
-            labels={"result": "loss by layer and head, {model}"},
-        ),
-        "results/figures/steps-{model}.pdf",
-        "results/figures/steps-{model}.png",
-    log:
-        "logs/plot_steps/{model}.log",
-    benchmark:
-        "logs/plot_steps/{model}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_steps.py"),
-        variant=config["surgery"]["stepwise"][0] if config["surgery"]["stepwise"] else "f+g",
-    message:
-        "Plotting surgery step by step: {wildcards.model}"
-    script:
-        "../scripts/plot_steps.py"
+        outputs_of("surgery"),
+    localrule: True

@@ -1,5 +1,4 @@
-# What perturbed order costs downstream: accuracy on tasks, under the perturbations of `tolerance`. A part of that target,
-# and one of its own: `snakemake tasks`.
+# What perturbed order costs downstream: accuracy on tasks, under the perturbations of `tolerance`.
 
 ITEM_TASKS = [name for name in ("cloze", "passkey", "longbench") if config["tasks"][name]]
 HARNESS = config["tasks"]["harness"] or {"tasks": {}}
@@ -11,13 +10,21 @@ wildcard_constraints:
     harness="[A-Za-z0-9._-]+",
 
 
-rule tasks:
-    input:
-        expand("results/tables/tasks.csv" if TASK_NAMES else []),
-        expand("results/figures/tasks-{base}.pdf", base=ROTARY_BASES if TASK_NAMES else []),
+def conditions_of(wildcards):
+    """How a model's prompts are perturbed; a control, which guesses, by nothing and by the most."""
+    options = config["tolerance"]
+    conditions = {key: options[key] for key in ("perturbations", "unit", "window", "seed")}
+    return conditions | {
+        "fractions": [FRACTIONS[0], FRACTIONS[-1]] if is_control(wildcards.model) else FRACTIONS,
+        "layers": None if options["layers"] == "all" else options["layers"],
+    }
 
 
-rule fetch_questions:
+def answered(models):
+    return expand("results/tasks/model={model}/task={task}/tasks.parquet", model=models, task=TASK_NAMES)
+
+
+use rule fetch_corpus as fetch_questions with:
     input:
         local=lambda wildcards: local_files(config["tasks"]["longbench"]["source"]),
         lock=lambda wildcards: lock_file(config["tasks"]["longbench"]["source"]),
@@ -27,20 +34,12 @@ rule fetch_questions:
         "logs/fetch_questions.log",
     benchmark:
         "logs/fetch_questions.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
     params:
-        code=code_hash("scripts/fetch_questions.py"),
+        code=code_hash("scripts/fetch_corpus.py"),
         source=lambda wildcards: config["tasks"]["longbench"]["source"],
         sha256=lambda wildcards: config["tasks"]["longbench"]["sha256"],
     message:
         "Fetching and verifying questions"
-    script:
-        "../scripts/fetch_questions.py"
 
 
 rule build_items:
@@ -73,7 +72,7 @@ rule build_items:
 
 rule run_tasks:
     input:
-        prompts=lambda wildcards: f"results/task_items/model={base_of(wildcards)}/task={wildcards.task}/items.parquet",
+        prompts=lambda wildcards: f"results/task_items/model={base_of(wildcards.model)}/task={wildcards.task}/items.parquet",
         record=record_of,
     output:
         "results/tasks/model={model}/task={task}/tasks.parquet",
@@ -144,6 +143,7 @@ rule tabulate_tasks:
         "logs/tabulate_tasks.log",
     benchmark:
         "logs/tabulate_tasks.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -163,34 +163,26 @@ rule tabulate_tasks:
         "../scripts/tabulate_tasks.py"
 
 
-rule plot_tasks:
+EXPERIMENTS["tasks"] = Experiment(
+    category="Tasks",
+    tables=["tasks"] if TASK_NAMES else [],
+    stages={
+        "task_items": expand(
+            "results/task_items/model={base}/task={task}/items.parquet", base=ROTARY_BASES, task=ITEM_TASKS
+        ),
+        "tasks": answered(ROTARY),
+    },
+    figures={
+        "tasks": Figure(
+            {"table": "results/tables/tasks.csv"},
+            "accuracy on tasks, {model}",
+            each=ROTARY_BASES if TASK_NAMES else [],
+        )
+    },
+)
+
+
+rule tasks:
     input:
-        "results/tables/tasks.csv",
-    output:
-        report(
-            "results/figures/tasks-{base}.svg",
-            caption="../report/tasks.rst",
-            category="Tolerance",
-            labels={"result": "accuracy on tasks, {base}"},
-        ),
-        "results/figures/tasks-{base}.pdf",
-        "results/figures/tasks-{base}.png",
-    log:
-        "logs/plot_tasks/{base}.log",
-    benchmark:
-        "logs/plot_tasks/{base}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_tasks.py"),
-        control=lambda wildcards: (
-            control(wildcards.base) if config["models"][wildcards.base]["random_control"] else None
-        ),
-    message:
-        "Plotting accuracy under perturbation: {wildcards.base}"
-    script:
-        "../scripts/plot_tasks.py"
+        outputs_of("tasks"),
+    localrule: True

@@ -1,5 +1,4 @@
-# What a model loses when order is perturbed, in three perturbations that share one displacement. It runs the models again and is
-# a target of its own: `snakemake tolerance`.
+# What a model loses when order is perturbed, in three ways that share one displacement.
 
 TOLERANCE = config["tolerance"]
 # 0 is the plain run, which all others are compared with.
@@ -7,11 +6,25 @@ FRACTIONS = sorted({0.0, *map(float, TOLERANCE["fractions"])})
 TOLERANCE_SHARDS = SHARDS[: math.ceil(TOLERANCE["sequences"] / SHARD_SIZE)]
 
 
-rule tolerance:
-    input:
-        "results/tables/tolerance.csv",
-        "results/tables/tolerance_link.csv",
-        expand("results/figures/{figure}.pdf", figure=["tolerance", "cosines", "link"]),
+def taken_of(wildcards):
+    """How many sequences of a shard are perturbed."""
+    return min(TOLERANCE["sequences"] - int(wildcards.shard) * SHARD_SIZE, SHARD_SIZE)
+
+
+def displacements_of(wildcards):
+    """A control's tokens change places as its model's do."""
+    return f"results/displacements/model={base_of(wildcards.model)}/shard-{wildcards.shard}.parquet"
+
+
+def tolerance_shards(stage, models=ROTARY):
+    """All files of a stage that reads the sequences that are perturbed."""
+    return [f"results/{stage}/model={model}/shard-{shard}.parquet" for model in models for shard in TOLERANCE_SHARDS]
+
+
+def perturbed(stage):
+    """All files of a stage that has a file a perturbation."""
+    pattern = f"results/{stage}/model={{model}}/perturbation={{perturbation}}/shard-{{shard}}.parquet"
+    return expand(pattern, model=ROTARY, perturbation=TOLERANCE["perturbations"], shard=TOLERANCE_SHARDS)
 
 
 rule displace_tokens:
@@ -133,8 +146,8 @@ rule link_tolerance:
 
 rule tabulate_tolerance:
     input:
-        tolerance=perturbations_of("tolerance"),
-        links=expand("results/links/model={model}/shard-{shard}.parquet", model=ROTARY, shard=TOLERANCE_SHARDS),
+        tolerance=perturbed("tolerance"),
+        links=tolerance_shards("links"),
         mechanism="results/tables/mechanism.csv",
     output:
         csv=report(
@@ -171,93 +184,30 @@ rule tabulate_tolerance:
         "../scripts/tabulate_tolerance.py"
 
 
-rule plot_tolerance:
-    input:
-        "results/tables/tolerance.csv",
-    output:
-        report(
-            "results/figures/tolerance.svg",
-            caption="../report/tolerance.rst",
-            category="Tolerance",
-            labels={"result": "perplexity by fraction perturbed"},
+EXPERIMENTS["tolerance"] = Experiment(
+    category="Tolerance",
+    tables=["tolerance", "tolerance_link"],
+    stages={
+        "displacements": tolerance_shards("displacements", ROTARY_BASES),
+        "plain": tolerance_shards("plain"),
+        "tolerance": perturbed("tolerance"),
+        "cosines": perturbed("cosines"),
+        "links": tolerance_shards("links"),
+    },
+    figures={
+        "tolerance": Figure({"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed"),
+        "cosines": Figure({"cosines": perturbed("cosines")}, "attention output by layer"),
+        "link": Figure(
+            {"links": tolerance_shards("links")},
+            "predicted and seen change of logits",
+            # The paper's 10 %, or what comes nearest.
+            fraction=min(FRACTIONS[1:] or [0.0], key=lambda fraction: abs(fraction - 0.1)),
         ),
-        "results/figures/tolerance.pdf",
-        "results/figures/tolerance.png",
-    log:
-        "logs/plot_tolerance.log",
-    benchmark:
-        "logs/plot_tolerance.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_tolerance.py"),
-    message:
-        "Plotting perplexity under perturbed order"
-    script:
-        "../scripts/plot_tolerance.py"
+    },
+)
 
 
-rule plot_cosines:
+rule tolerance:
     input:
-        perturbations_of("cosines"),
-    output:
-        report(
-            "results/figures/cosines.svg",
-            caption="../report/cosines.rst",
-            category="Tolerance",
-            labels={"result": "attention output by layer"},
-        ),
-        "results/figures/cosines.pdf",
-        "results/figures/cosines.png",
-    log:
-        "logs/plot_cosines.log",
-    benchmark:
-        "logs/plot_cosines.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_cosines.py"),
-    message:
-        "Plotting attention outputs under perturbed order"
-    script:
-        "../scripts/plot_cosines.py"
-
-
-rule plot_link:
-    input:
-        expand("results/links/model={model}/shard-{shard}.parquet", model=ROTARY, shard=TOLERANCE_SHARDS),
-    output:
-        report(
-            "results/figures/link.svg",
-            caption="../report/link.rst",
-            category="Tolerance",
-            labels={"result": "predicted and seen change of logits"},
-        ),
-        "results/figures/link.pdf",
-        "results/figures/link.png",
-    log:
-        "logs/plot_link.log",
-    benchmark:
-        "logs/plot_link.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_hash("scripts/plot_link.py"),
-        # The paper's 10 %, or what comes nearest.
-        fraction=min(FRACTIONS[1:], key=lambda fraction: abs(fraction - 0.1)),
-    message:
-        "Plotting predicted and seen changes of logits"
-    script:
-        "../scripts/plot_link.py"
+        outputs_of("tolerance"),
+    localrule: True

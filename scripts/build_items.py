@@ -28,7 +28,7 @@ with reporting(snakemake.log[0]) as log:
                 f"tasks.longbench.source {questions['source']} has {len(questions['files'])} files: name one"
             )
         found = longbench.read_questions(Path(questions["folder"]) / next(iter(questions["files"])), options["dataset"])
-        items = longbench.question_items(
+        prompts = longbench.question_items(
             tokenizer,
             found,
             template=options["prompt"],
@@ -41,9 +41,9 @@ with reporting(snakemake.log[0]) as log:
         texts = parquet.read_parquet(snakemake.input.documents)["text"].to_pylist()
         upstream = parquet.read_metadata(snakemake.input.documents) | {"revision": record["revision"]}
         if task == "cloze":
-            items = cloze_items(tokenizer, texts, context=options["context"], count=options["items"], **choice)
+            prompts = cloze_items(tokenizer, texts, context=options["context"], count=options["items"], **choice)
         else:
-            items = passkey_items(
+            prompts = passkey_items(
                 tokenizer,
                 read_filler(tokenizer, texts, options["length"], params.seed),
                 length=options["length"],
@@ -51,6 +51,6 @@ with reporting(snakemake.log[0]) as log:
                 count=options["items"],
                 **choice,
             )
-    log.info("%d prompts", len(items))
+    log.info("%d prompts", len(prompts))
     metadata = provenance.describe(params, upstream | {"model": snakemake.wildcards.base})
-    parquet.write_parquet(snakemake.output[0], items.to_table(items), TASK_ITEMS, metadata)
+    parquet.write_parquet(snakemake.output[0], items.to_table(prompts), TASK_ITEMS, metadata)

@@ -10,7 +10,7 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.model.loading import open_model, revision_of
 from triaxis.surgery import additive
-from triaxis.surgery.run import calibrate_model
+from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.schema import CALIBRATION
 from triaxis.text.schema import SEQUENCES
 from triaxis.text.windows import sample_beyond

@@ -12,13 +12,13 @@ from triaxis.text import windows
 Tensor = torch.Tensor
 
 with reporting(snakemake.log[0]):
-    params, options = snakemake.params, snakemake.params.features
+    params = snakemake.params
     torch.set_num_threads(snakemake.threads)
     numbers, tokens = windows.read_sequences(snakemake.input.sequences)
     count = 1 if params.first_alone else len(numbers)
-    model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
-    metadata = run_metadata(params, options, parquet.read_metadata(snakemake.input.sequences))
-    layers = None if options["layers"] == "all" else options["layers"]
+    model = open_model(snakemake.input.record, params, params.random_seed, attention="eager")
+    metadata = run_metadata(params, parquet.read_metadata(snakemake.input.sequences))
+    layers = None if params.layers == "all" else params.layers
     heads = None if params.heads == "all" else params.heads
     chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
     cells = CausalCells(chosen, tokens.shape[1])
@@ -28,4 +28,4 @@ with reporting(snakemake.log[0]):
             table = cells.table(sequence, layer, matrices[chosen].float().cpu().numpy())
             out.write_table(table, row_group_size=len(table))
 
-        capture_logits(model, tokens[:count], numbers[:count], layers, batch=options["batch"], keep=write)
+        capture_logits(model, tokens[:count], numbers[:count], layers, batch=params.batch, keep=write)

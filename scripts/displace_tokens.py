@@ -1,5 +1,4 @@
-"""Choose which words, or tokens, of each sequence change places at every fraction: once, for all perturbations and
-models."""
+"""Choose which words, or tokens, of each sequence swap at every fraction: once, for all perturbations and models."""
 
 import json
 from pathlib import Path
@@ -21,11 +20,6 @@ with reporting(snakemake.log[0]) as log:
     tokenizer = load_tokenizer(record["folder"])
     prefix = len(prefix_tokens(tokenizer))
     sequences = parquet.read_parquet(snakemake.input.sequences)
-    if len(sequences) < params.taken:
-        raise UserError(
-            f"tolerance.sequences is too many: {snakemake.input.sequences} holds {len(sequences)} sequences where "
-            f"{params.taken} are asked for; lower it, or raise sequences.count"
-        )
     documents = parquet.read_parquet(snakemake.input.documents, ["document", "text"])
     texts = dict(zip(documents["document"].to_pylist(), documents["text"].to_pylist(), strict=True))
     displacements = {}

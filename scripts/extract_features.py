@@ -16,8 +16,8 @@ with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.features
     torch.set_num_threads(snakemake.threads)
     numbers, tokens = windows.read_sequences(snakemake.input.sequences)
-    model = open_model(snakemake.input.record, options, params.random_seed)
-    metadata = run_metadata(params, options, parquet.read_metadata(snakemake.input.sequences))
+    model = open_model(snakemake.input.record, params, params.random_seed)
+    metadata = run_metadata(params, parquet.read_metadata(snakemake.input.sequences))
     layouts = probe_layouts(model)
     with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as out:
         rotaries, errors = extract_features(
@@ -26,7 +26,7 @@ with reporting(snakemake.log[0]) as log:
             tokens,
             numbers,
             None if options["layers"] == "all" else options["layers"],
-            batch=options["batch"],
+            batch=params.batch,
             tolerance=options["tolerance"],
             write=lambda layer: out.write_table(features.to_table(layer)),
         )

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from triaxis.base import files
 from triaxis.base.errors import reporting
+from triaxis.base.source_text import parse_source
 from triaxis.text import sources
 
 with reporting(snakemake.log[0]):
     params, lock = snakemake.params, snakemake.input.lock
-    source = sources.parse_source(params.source)
+    source = parse_source(params.source)
     pins = json.loads(Path(lock[0]).read_text()) if lock else None
     record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
     files.write_json(snakemake.output[0], record)

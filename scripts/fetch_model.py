@@ -6,12 +6,13 @@ from pathlib import Path
 
 from triaxis.base import files
 from triaxis.base.errors import reporting
+from triaxis.base.source_text import parse_source
 from triaxis.model.gguf import dequantise
 from triaxis.text import sources
 
 with reporting(snakemake.log[0]) as log:
     params, lock = snakemake.params, snakemake.input.lock
-    source = sources.parse_source(params.source)
+    source = parse_source(params.source)
     pins = json.loads(Path(lock[0]).read_text()) if lock else None
     folder = Path(snakemake.output[0]).with_suffix("")
     # What a killed run left of a download is fetched anew.
@@ -21,7 +22,7 @@ with reporting(snakemake.log[0]) as log:
     if gguf := [Path(record["folder"]) / name for name in record["files"] if name.endswith(".gguf")]:
         log.info("dequantising %s, once", gguf[0].name)
         dequantise(gguf[0], folder)
-        plain = sources.fetch_model_files(sources.parse_source(f"path:{folder}"), None, None, folder)
+        plain = sources.fetch_model_files(parse_source(f"path:{folder}"), None, None, folder)
         record |= {key: plain[key] for key in ("folder", "files")}
     shutil.rmtree(download, ignore_errors=True)
     files.write_json(snakemake.output[0], record)

@@ -11,7 +11,7 @@ with reporting(snakemake.log[0]):
     whole, half = axes.designs(params.length, params.half_seed)
     matrices, sums, half_sums = read_sums(snakemake.input[0], whole, half)
     fits = {name: axes.fit_axes(sums, half_sums, whole, half, name) for name in axes.COMBINATIONS}
-    components = axes.fix_gauge(fits["distance+query+key"].coefficients, whole.counts)
+    components = axes.fix_gauge(fits[axes.FULL].coefficients, whole.counts)
     metadata = provenance.describe(params, parquet.read_metadata(snakemake.input[0]))
     parquet.write_parquet(snakemake.output.fits, to_fits(matrices, fits), FITS, metadata)
     parquet.write_parquet(snakemake.output.components, to_components(matrices, components), COMPONENTS, metadata)

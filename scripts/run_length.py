@@ -19,7 +19,7 @@ from triaxis.model.tokenizer import load_tokenizer
 from triaxis.text import sources
 
 with reporting(snakemake.log[0]) as log:
-    params, options, section = snakemake.params, snakemake.params.options, f"length{snakemake.wildcards.run}"
+    params, options = snakemake.params, snakemake.params.options
     torch.set_num_threads(snakemake.threads)
     record = json.loads(Path(snakemake.input.record).read_text())
     sources.verify(record)
@@ -27,8 +27,8 @@ with reporting(snakemake.log[0]) as log:
     own_length = options["training_length"]
     if own_length is None:
         own_length = training_length_of(AutoConfig.from_pretrained(folder, local_files_only=True))
-    lengths = check_lengths(section, options["lengths"], own_length)
-    method = make_method(name, section, options, own_length, lengths[-1])
+    lengths = check_lengths(options["lengths"], own_length)
+    method = make_method(name, options, own_length, lengths[-1])
     model = load_model(
         folder, params.dtype, choose_device(params.device), params.random_seed, rope_scaling=method.rope_scaling
     )
@@ -41,7 +41,7 @@ with reporting(snakemake.log[0]) as log:
         dtype=np.int32,
     )
     upstream = parquet.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
-    metadata = run_metadata(params, params, upstream) | {
+    metadata = run_metadata(params, upstream) | {
         "training_length": str(own_length),
         "training_length_is": "the model's own" if options["training_length"] is None else "an override",
     }

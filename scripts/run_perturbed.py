@@ -1,4 +1,4 @@
-"""Run a model with its order perturbed by one perturbation, at every fraction, and measure what it loses."""
+"""Run a model under one perturbation of order, at every fraction, and measure what it loses."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.model.loading import open_model
-from triaxis.tolerance import displacement, run
+from triaxis.tolerance import displacement, plain, run
 from triaxis.tolerance.schema import COSINES, TOLERANCE
 
 with reporting(snakemake.log[0]) as log:
@@ -21,7 +21,7 @@ with reporting(snakemake.log[0]) as log:
         snakemake.wildcards.perturbation,
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
         sequences["sequence"].to_pylist(),
-        run.read_states(inputs.plain),
+        plain.read_states(inputs.plain),
         displacement.from_table(parquet.read_parquet(inputs.displacements), params.seed),
         batch=params.batch,
         layers=None if params.layers == "all" else params.layers,

@@ -9,7 +9,7 @@ from triaxis.attention.replay import attention_modules
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.model.loading import open_model, revision_of
-from triaxis.tolerance.run import run_plain, states_to_tables
+from triaxis.tolerance.plain import run_plain, states_to_tables
 
 with reporting(snakemake.log[0]) as log:
     params = snakemake.params

@@ -5,7 +5,7 @@ import torch
 
 from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet, provenance
-from triaxis.base.errors import UserError, reporting
+from triaxis.base.errors import reporting
 from triaxis.model.loading import open_model
 from triaxis.surgery import additive
 from triaxis.surgery.run import run_surgery
@@ -14,18 +14,7 @@ from triaxis.surgery.schema import SURGERY
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.surgery
     torch.set_num_threads(snakemake.threads)
-    sequences = parquet.read_parquet(snakemake.input.sequences)
-    if len(sequences) < options["sequences"]:
-        raise UserError(
-            f"surgery.sequences {options['sequences']} is too many: {snakemake.input.sequences} holds "
-            f"{len(sequences)}; lower it, or raise sequences.shard and sequences.count"
-        )
-    if options["stepwise"] and options["step_sequences"] > options["sequences"]:
-        raise UserError(
-            f"surgery.step_sequences {options['step_sequences']} is more than surgery.sequences "
-            f"{options['sequences']}; lower it"
-        )
-    sequences = sequences.slice(0, options["sequences"])
+    sequences = parquet.read_parquet(snakemake.input.sequences).slice(0, options["sequences"])
     model = open_model(snakemake.input.record, params, params.random_seed)
     rows = run_surgery(
         model,

@@ -14,12 +14,12 @@ from triaxis.text import windows
 Tensor = torch.Tensor
 
 with reporting(snakemake.log[0]):
-    params, options = snakemake.params, snakemake.params.features
+    params = snakemake.params
     torch.set_num_threads(snakemake.threads)
     numbers, tokens = windows.read_sequences(snakemake.input.sequences)
-    model = open_model(snakemake.input.record, options, params.random_seed, attention="eager")
-    metadata = run_metadata(params, options, parquet.read_metadata(snakemake.input.sequences))
-    layers = None if options["layers"] == "all" else options["layers"]
+    model = open_model(snakemake.input.record, params, params.random_seed, attention="eager")
+    metadata = run_metadata(params, parquet.read_metadata(snakemake.input.sequences))
+    layers = None if params.layers == "all" else params.layers
     heads = None if params.heads == "all" else params.heads
     chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
     sums = MatrixSums(tokens.shape[1], params.half_seed, model.device)
@@ -28,4 +28,4 @@ with reporting(snakemake.log[0]):
         def write(sequence: int, layer: int, matrices: Tensor) -> None:
             out.write_table(sums.rows(sequence, layer, chosen, matrices[chosen]))
 
-        capture_logits(model, tokens, numbers, layers, batch=options["batch"], keep=write)
+        capture_logits(model, tokens, numbers, layers, batch=params.batch, keep=write)

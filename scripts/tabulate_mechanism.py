@@ -10,7 +10,7 @@ with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     distances = complex_form.evenly(params.length, params.distances)
     null_r = {
-        model: additivity.null_r(rope.from_table(parquet.read_parquet(path)), distances)
+        model: additivity.null_r_additive(rope.from_table(parquet.read_parquet(path)), distances)
         for model, path in zip(params.models, inputs.rope, strict=True)
     }
     rows = summary.mechanism_by_model(

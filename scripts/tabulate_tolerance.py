@@ -1,7 +1,4 @@
-"""The tables of tolerance: what each perturbation and fraction costs, and how the mechanism predicts it."""
-
-import csv
-from pathlib import Path
+"""The tables of tolerance: what each perturbation costs at each fraction, and how the mechanism predicts it."""
 
 from triaxis.base import files, tables
 from triaxis.base.errors import reporting
@@ -12,8 +9,7 @@ with reporting(snakemake.log[0]):
     rows = summary.tolerance_by_fraction(
         inputs.tolerance, params.models, params.perturbations, params.samples, params.seed
     )
-    with Path(inputs.mechanism).open() as file:
-        interaction = {row["model"]: float(row["mean_interaction"] or "nan") for row in csv.DictReader(file)}
+    interaction = {row["model"]: row["mean_interaction"] for row in tables.from_csv(inputs.mechanism)}
     link = summary.link(inputs.links, rows, interaction, params.models)
     for path, content in ((snakemake.output.csv, rows), (snakemake.output.link, link)):
         with files.whole(path) as part:

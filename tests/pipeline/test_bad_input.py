@@ -20,7 +20,9 @@ def complaint(run) -> str:
     ("old", "new", "words"),
     [
         ("  count: 4", "  cuont: 4", ["'sequences.cuont'", "did you mean 'count'"]),
-        ("count: 4", "count: four", ["sequences.count", "'four'", "integer"]),
+        ("count: 4", "count: four", ["sequences.count", "'four'", "whole number"]),
+        ("  tiny:\n", "  2024:\n", ["'models'", "2024", "a number", "quotes"]),
+        ("run:\n", "features:\n", ["'features.device'", "run.device"]),
     ],
 )
 def test_a_wrong_configuration_is_refused_before_any_job(copy_of_finished, old, new, words):

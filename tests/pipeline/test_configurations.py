@@ -31,3 +31,10 @@ def test_hub_sources_are_written_down_and_path_sources_are_not(copy_of_finished)
 def test_the_slurm_profile_plans_the_same_run(workspace):
     local = workspace.dry().rules
     assert workspace.dry("--workflow-profile", "profiles/slurm", "--executor", "local").rules == local
+
+
+def test_nested_values_of_the_command_line_are_those_of_a_file(copy_of_finished):
+    """Snakemake hands them on as text; as numbers they are those that the run had."""
+    own = "fits={bootstrap_samples: 200}"
+    assert copy_of_finished.dry("--config", "sequences={count: 4, length: 32}", own, "lock=null").nothing
+    assert copy_of_finished.dry("--config", "sequences={count: 5}").rules["sample_sequences"] == 2

@@ -3,7 +3,27 @@
 import os
 import time
 
+import pytest
+
+from pipeline.conftest import Workspace
+
 STAGES = {"sample_sequences", "extract_features", "dump_logits", "sum_logits", "fit_axes"}
+# As config/tiny.yaml names them.
+EXPERIMENTS = "experiments: [mechanism, length, surgery, tolerance]"
+# The rules of each experiment, its plots apart.
+MECHANISM = {"measure_mechanism", "solve_expressivity", "tabulate_mechanism", "tabulate_headline"}
+SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery"}
+TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "link_tolerance", "tabulate_tolerance"}
+LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
+# What predicts tokens, and what is made of that.
+HEADS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
+SHOWN = {"render_report", "write_manifest", "build_database"}
+LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
+
+
+def append(workspace: Workspace, module: str, code: str) -> None:
+    path = workspace.folder / f"scripts/triaxis/{module}.py"
+    path.write_text(f"{path.read_text()}\n\n{code}\n")
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -14,23 +34,61 @@ def test_a_touched_file_reruns_nothing(copy_of_finished):
     later = time.time() + 5
     for path in [*copy_of_finished.folder.rglob("*.py"), *(copy_of_finished.folder / "results").rglob("*.parquet")]:
         os.utime(path, (later, later))
-    for path in ["config/tiny.yaml", "resources/corpus.json", "tiny-corpus/speech-0.txt", "rules/fits.smk"]:
+    for path in ["config/tiny.yaml", "resources/corpus.json", "tiny-corpus/speech-0.txt", "rules/fit.smk"]:
         os.utime(copy_of_finished.folder / path, (later, later))
     assert copy_of_finished.dry().nothing
 
 
-def test_a_change_of_plotting_code_reruns_plots_only(copy_of_finished):
+def plots(rules) -> set[str]:
+    return {rule for rule in rules if rule.startswith("plot_")}
+
+
+def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished):
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
-    assert {"plot_heads", "plot_axes", "plot_distance", "plot_matrices"} <= set(rules)
-    assert not STAGES & set(rules)
-    assert "tabulate_fits" not in rules
+    assert len(plots(rules)) == 21
+    assert set(rules) - plots(rules) == {"render_report", "write_manifest"}
 
 
-def test_a_change_of_one_plot_script_reruns_that_plot(copy_of_finished):
-    copy_of_finished.edit("scripts/plot_heads.py", '"distance+query+key"', '"distance+key"')
+@pytest.mark.parametrize(
+    ("experiment", "own"),
+    [
+        ("fit", {"heads", "axes", "matrices", "distance"}),
+        ("mechanism", {"additive", "pairs", "contributions", "dummies", "surface"}),
+        ("surgery", {"surgery", "steps"}),
+        ("tolerance", {"tolerance", "cosines", "link"}),
+        ("length", {f"length_{name}" for name in LENGTHS}),
+    ],
+)
+def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them(copy_of_finished, experiment, own):
+    append(copy_of_finished, f"{experiment}/figures", "CHANGED = 1")
     rules = copy_of_finished.dry().rules
-    assert {rule for rule in rules if rule.startswith("plot_")} == {"plot_heads"}
+    assert set(rules) == {f"plot_{figure}" for figure in own} | {"render_report", "write_manifest"}
+
+
+@pytest.mark.parametrize(
+    ("module", "least", "most"),
+    [
+        ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY),
+        ("tolerance/schema", {"run_perturbed", "tabulate_tolerance"}, TOLERANCE),
+        ("length/schema", {"run_length", "tabulate_length"}, LENGTH),
+        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE),
+        ("text/joined", {"join_documents", "run_length"}, LENGTH),
+        ("model/head", {"run_surgery", "run_perturbed", "run_length"}, HEADS),
+    ],
+)
+def test_an_edit_reruns_what_uses_it_and_no_more(copy_of_finished, module, least, most):
+    append(copy_of_finished, module, "CHANGED = 1")
+    rules = set(copy_of_finished.dry().rules)
+    assert least <= rules
+    assert rules - plots(rules) <= most | SHOWN
+
+
+def test_comments_and_docstrings_rerun_nothing(copy_of_finished):
+    for path in (copy_of_finished.folder / "scripts").rglob("*.py"):
+        source = path.read_text()
+        path.write_text(source.replace('"""', '"""Changed. ', 1) + "\n# changed\n")
+    assert copy_of_finished.dry().nothing
 
 
 def test_a_change_of_the_fit_reruns_from_the_fit(copy_of_finished):

@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 
 from pipeline import tiny
+from pipeline.test_incremental import EXPERIMENTS
 
 FITS = """
 SELECT r, r2, adjusted_r2, heldout_r FROM read_parquet('{}/results/fits/model=tiny/*.parquet')
@@ -47,6 +48,10 @@ def test_a_model_without_rotation_alone_gets_the_fit_and_its_figures(workspace):
     tiny.make_unrotated_model(workspace.folder / "tiny-model")
     workspace.edit("config/tiny.yaml", "path:tiny-model", "path:tiny-model\n    capture: logits")
     workspace.edit("config/tiny.yaml", "fits:", "logits:\n  keep: sample\n\nfits:")
+    refused = workspace.run()
+    assert refused.status != 0 and "Job stats" not in refused.output
+    assert "config key 'experiments' names length, surgery, tolerance, made of queries and keys" in refused.output
+    workspace.edit("config/tiny.yaml", EXPERIMENTS, "experiments: [mechanism]")
     run = workspace.run()
     assert run.status == 0, run.output
     assert run.rules["sum_captured"] == run.rules["capture_logits"] == 4

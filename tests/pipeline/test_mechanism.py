@@ -31,7 +31,7 @@ def test_a_grid_larger_than_the_sequence_is_one_line(copy_of_finished):
     copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 64")
     run = copy_of_finished.run("results/tables/mechanism.csv")
     assert run.status != 0
-    assert "mechanism.keys is 64: a grid on sequences of 32 tokens has 2 to 32" in run.output
+    assert "'mechanism.keys' is 64, more than sequences.length 32" in run.output
     assert "Traceback" not in run.output
 
 

@@ -3,6 +3,7 @@
 import duckdb
 
 from pipeline.conftest import PARTS
+from pipeline.test_incremental import EXPERIMENTS
 
 OUTER = """
 configfile: "outer.yaml"
@@ -39,7 +40,8 @@ def test_another_workflow_uses_this_one(finished, workspace):
     for part in PARTS:
         (folder / part).rename(inner / part)
     (folder / "Snakefile").write_text(OUTER)
-    settings = (inner / "config/tiny.yaml").read_text().replace("\n", "\n  ")
+    settings = (inner / "config/tiny.yaml").read_text().replace(EXPERIMENTS, "experiments: [mechanism]")
+    settings = settings.replace("\n", "\n  ")
     (folder / "outer.yaml").write_text(f"triaxis:\n  {settings}\n")
     workspace.configfile = "outer.yaml"
     run = workspace.run()

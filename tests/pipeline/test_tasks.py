@@ -10,6 +10,7 @@ import pytest
 from pipeline import tiny
 from pipeline.conftest import Workspace
 from pipeline.test_bad_input import complaint
+from pipeline.test_incremental import EXPERIMENTS, SHOWN
 
 QUESTION = {"input": "what layer", "context": " ".join(tiny.WORDS * 3), "answers": ["head", "the head"]}
 
@@ -35,7 +36,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         "\ntasks:\n",
         "\ntasks:\n  longbench: {source: 'path:questions.jsonl', items: 2, length: 400, new_tokens: 3}\n",
     )
-    run = workspace.run("tasks")
+    workspace.edit("config/tiny.yaml", EXPERIMENTS, "experiments: [tasks]")
+    run = workspace.run()
     assert run.status == 0, run.output
     return workspace
 
@@ -71,13 +73,34 @@ def test_a_second_run_has_nothing_to_do_and_another_fraction_makes_no_item_anew(
     assert rules == {"run_tasks": 3, "tabulate_tasks": 1, "plot_tasks": 1, "tasks": 1}
 
 
+def test_a_new_column_of_the_tasks_reruns_their_rules_only(asked):
+    path = asked.folder / "scripts/triaxis/tasks/schema.py"
+    before = path.read_text()
+    path.write_text(f"{before}\nCHANGED = 1\n")
+    rules = set(asked.dry().rules)
+    path.write_text(before)
+    assert {"build_items", "run_tasks", "tabulate_tasks"} <= rules
+    assert rules <= {"build_items", "run_tasks", "tabulate_tasks", "plot_tasks", *SHOWN}
+
+
+def test_the_tasks_are_in_the_report_the_database_and_the_manifest(asked):
+    artefacts = json.loads((asked.folder / "results/manifest.json").read_text())["artefacts"]
+    assert {"results/tables/tasks.csv", "results/figures/tasks-tiny.svg"} <= set(artefacts)
+    assert not [path for path in artefacts if "mechanism" in path]
+    assert "accuracy on tasks, tiny" in (asked.folder / "results/report.html").read_text()
+    with duckdb.connect(str(asked.folder / "results/triaxis.duckdb"), read_only=True) as connection:
+        connection.execute(f"SET file_search_path = '{asked.folder}'")
+        assert connection.sql("SELECT count(*) FROM tasks").fetchone()[0] > 0
+        assert connection.sql("SELECT count(*) FROM tables.tasks").fetchone()[0] > 0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ("cloze:", "clozze:", ["'tasks.clozze'", "did you mean 'cloze'"]),
-        ("depths: [0.5]", "depths: [1.5]", ["tasks.passkey.depths", "1.5", "between 0 and 1"]),
+        ("depths: [0.5]", "depths: [1.5]", ["tasks.passkey.depths", "1.5", "maximum of 1"]),
         ("items: 3", "items: 3000", ["sentences with 12 tokens", "tasks.cloze asks for 3000"]),
-        ("length: 96", "length: 20", ["a passkey prompt of 20 tokens is too short", "lengthen it"]),
+        ("length: 96", "length: 20", ["tasks.passkey.length", "20", "minimum of 64"]),
     ],
 )
 def test_a_wrong_task_is_one_line(asked, old, new, words):

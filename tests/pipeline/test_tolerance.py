@@ -2,39 +2,23 @@
 
 import csv
 import json
-import shutil
 
 import duckdb
 import pytest
 from transformers import AutoTokenizer
 
 from pipeline import tiny
-from pipeline.conftest import Workspace
 
 # Side by side, not one after the other.
 THREADS = ["--set-threads", "run_plain=1", "run_perturbed=1"]
 FIGURES = {"tolerance", "cosines", "link"}
 
 
-@pytest.fixture(scope="module")
-def perturbed(tmp_path_factory, finished):
-    """A copy of the finished workspace in which the target `tolerance` has run to its end."""
-    folder = tmp_path_factory.mktemp("perturbed")
-    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
-    copy = Workspace(folder)
-    run = copy.run("tolerance", *THREADS)
-    assert run.status == 0, run.output
-    assert run.rules["run_perturbed"] == 2 * 3  # models, perturbations
-    assert run.rules["run_plain"] == 2
-    assert run.rules["displace_tokens"] == 1
-    return copy
-
-
-def test_every_way_has_its_rows(perturbed):
+def test_every_perturbation_has_its_rows(finished):
     with duckdb.connect() as connection:
         rows = connection.sql(
             f"SELECT model, perturbation, fraction, count(*), count(DISTINCT sequence) FROM "
-            f"read_parquet('{perturbed.folder}/results/tolerance/**/*.parquet', hive_partitioning = true) "
+            f"read_parquet('{finished.folder}/results/tolerance/**/*.parquet', hive_partitioning = true) "
             "GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     perturbations = ("feature", "position", "text")
@@ -46,38 +30,34 @@ def test_every_way_has_its_rows(perturbed):
     ]
 
 
-def test_the_tables_and_figures_are_there(perturbed):
-    with (perturbed.folder / "results/tables/tolerance.csv").open() as file:
+def test_the_tables_and_figures_are_there(finished):
+    with (finished.folder / "results/tables/tolerance.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3 * 3
     assert all(float(row["ratio"]) == 1 for row in rows if float(row["fraction"]) == 0)
-    with (perturbed.folder / "results/tables/tolerance_link.csv").open() as file:
+    with (finished.folder / "results/tables/tolerance_link.csv").open() as file:
         assert [(row["model"], float(row["fraction"])) for row in csv.DictReader(file)] == [
             (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.1, 1)
         ]
-    figures = {path.name for path in (perturbed.folder / "results/figures").iterdir()}
+    figures = {path.name for path in (finished.folder / "results/figures").iterdir()}
     assert {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} <= figures
 
 
-def test_a_second_run_has_nothing_to_do_and_a_lost_way_is_run_alone(perturbed):
-    assert perturbed.dry("tolerance").nothing
-    lost = perturbed.folder / "results/tolerance/model=tiny/perturbation=text/shard-0000.parquet"
+def test_a_lost_perturbation_is_run_alone(copy_of_finished):
+    lost = copy_of_finished.folder / "results/tolerance/model=tiny/perturbation=text/shard-0000.parquet"
     content = lost.read_bytes()
     lost.unlink()
-    (perturbed.folder / "results/tables/tolerance.csv").unlink()
-    rules = perturbed.dry("tolerance").rules
+    (copy_of_finished.folder / "results/tables/tolerance.csv").unlink()
+    rules = copy_of_finished.dry("tolerance").rules
     assert rules["run_perturbed"] == 1 and "run_plain" not in rules
-    run = perturbed.run("tolerance", *THREADS)
+    run = copy_of_finished.run("tolerance", *THREADS)
     assert run.status == 0, run.output
     assert lost.read_bytes() == content
 
 
-def test_more_sequences_only_add_shards(perturbed):
-    path = perturbed.folder / "config/tiny.yaml"
-    before = path.read_text()
-    perturbed.edit("config/tiny.yaml", "  sequences: 2\n  fractions", "  sequences: 4\n  fractions")
-    rules = perturbed.dry("tolerance").rules
-    path.write_text(before)
+def test_more_sequences_only_add_shards(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "  sequences: 2\n  fractions", "  sequences: 4\n  fractions")
+    rules = copy_of_finished.dry("tolerance").rules
     assert (rules["displace_tokens"], rules["run_plain"], rules["run_perturbed"]) == (1, 2, 6)
 
 
@@ -96,7 +76,7 @@ def test_more_sequences_only_add_shards(perturbed):
             "config key 'tolerance.perturbations.0': 'texts' is not one of",
         ),
         ("fractions: [0.1, 1]", "windows: 2", "config key 'tolerance.windows' is unknown; did you mean 'window'?"),
-        ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "tolerance.sequences is too many"),
+        ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "'tolerance.sequences' is 5, more than"),
         ("fractions: [0.1, 1]", "layers: [5]", "tolerance.layers [5] are out of range: the model has layers 0 to 1"),
     ],
 )

@@ -166,13 +166,16 @@ def reason(family: str, settings: dict[str, object]) -> str:
 
 OPENING = f"""# Models
 
-Written by `make models`, and held by a test to what it would write. Every family is tested on a tiny random
-configuration in transformers {transformers.__version__}. Other families may work: the capture probes each layer, checks
-itself, and refuses by name what it cannot do.
+`make models` writes this page, and a test holds the page to it. Every family is tested on a tiny
+random configuration in transformers {transformers.__version__}. Other families may work: Triaxis probes each layer,
+checks itself, and refuses by name what it cannot do.
 
 ## Queries and keys before rotation: everything
 
-In float32 the logits rebuilt from the features equal those that the model feeds its softmax to
+These models get every experiment, and tests hold two things for each: the logits rebuilt from
+queries and keys, and the run that the capture must not change.
+
+In float32 the rebuilt logits equal those that the model feeds its softmax to
 3e-6 of the largest, at lengths below and above the original context of a scaled rotation. In
 bfloat16 and float16 they do to what rounding to these types explains. The layout of a rotation is
 read from drawn weights, so that zeros in a model's own hide no dimension.
@@ -187,15 +190,19 @@ in which type a model in bfloat16 computes its rotation; the capture uses the sa
 BETWEEN = """
 ## Logits alone: the three-axis fit
 
-Refused as above, by name. With `capture: logits` in their entry the logits are taken from the softmax, and the
-mechanism is not applicable. What the softmax receives is tested against the model's own attention weights.
+The capture of queries and keys refuses these models by name. With `capture: logits` in a model's
+entry, its logits are taken from the softmax, and the mechanism is not applicable. Tests hold what
+the softmax receives to the model's own attention weights.
 
 | models | type in transformers | position | the capture of queries and keys says |
 |---|---|---|---|
 """
 CLOSING = """
-Refused both ways, by name: models with other layers among their attention (Mamba, linear attention), sinks or
-capped logits outside the first table, and models that need code of their own (`trust_remote_code`).
+Refused both ways, by name:
+
+- models with other layers among their attention (Mamba, linear attention);
+- models with sinks or capped logits that are not in the first table;
+- models that need code of their own (`trust_remote_code`).
 """
 
 

@@ -91,7 +91,7 @@ def capture_logits(
                     "lower sequences.length"
                 )
             if not seen.isfinite().all():
-                raise UserError(f"layer {layer}: logits are NaN or infinite; try features.dtype float32")
+                raise UserError(f"layer {layer}: logits are NaN or infinite; try run.dtype float32")
             if layers is None or layer in layers:
                 for row, number in enumerate(numbers[start : start + len(ids)]):
                     keep(number, layer, matrices[row])

@@ -129,8 +129,7 @@ def require_finite(layer: int, *vectors: Tensor) -> None:
     """Raise UserError, naming the layer, if a query or key is NaN or infinite."""
     if not all(bool(x.isfinite().all()) for x in vectors):
         raise UserError(
-            f"layer {layer}: queries or keys are NaN or infinite; try features.dtype float32, or look at the "
-            "model's weights"
+            f"layer {layer}: queries or keys are NaN or infinite; try run.dtype float32, or look at the model's weights"
         )
 
 

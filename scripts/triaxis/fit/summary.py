@@ -1,22 +1,20 @@
 """The paper's tables: how well the fits hold, model by model, with bootstrap intervals over sequences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from triaxis.base.query import by_layer, columns
+from triaxis.base import query, tables
+from triaxis.base.names import control_of, weights_of
+from triaxis.base.query import Columns, Files
 from triaxis.base.stats import interval, mean
-from triaxis.fit.axes import AXES
+from triaxis.fit.axes import AXES, FULL
 
 Array = NDArray[np.float64]
-
-Files = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,11 @@ class MatrixExample:
 PAPER_R = 0.959
 
 # One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
-# Residuals of all heads add up; so do their squares about one common mean. Without the autocast off, a model named 7
-# or 2024-01-01 would become a number or a date.
-BY_SEQUENCE = """
-WITH fits AS (SELECT * FROM read_parquet($fits, hive_partitioning = true, hive_types_autocast = false)),
-spread AS (
-    SELECT model, sequence, layer, head, count, total, squares
-    FROM read_parquet($sums, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'all'
+# Residuals of all heads add up; so do their squares about one common mean.
+FITS_BY_SEQUENCE = f"""
+WITH fits AS (SELECT * FROM {query.stage("$fits")}),
+totals AS (
+    SELECT model, sequence, layer, head, count, total, squares FROM {query.stage("$sums")} WHERE axis = 'all'
 )
 SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
        avg(r ORDER BY layer, head) AS r, avg(r2 ORDER BY layer, head) AS r2,
@@ -49,16 +45,14 @@ SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS lay
        sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
        sum(squares ORDER BY layer, head) AS squares,
        sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
-FROM fits JOIN spread USING (model, sequence, layer, head)
+FROM fits JOIN totals USING (model, sequence, layer, head)
 GROUP BY model, axes, sequence ORDER BY model, axes, sequence
 """
 
 
-def by_sequence(fits: Sequence[str | Path], sums: Sequence[str | Path]) -> pa.Table:
-    """A row a (model, axes, sequence) from all files of fits/ and sums/: see BY_SEQUENCE."""
-    files = {"fits": [str(file) for file in fits], "sums": [str(file) for file in sums]}
-    with duckdb.connect(config={"threads": 2}) as connection:
-        return connection.sql(BY_SEQUENCE, params=files).to_arrow_table()
+def by_sequence(fits: Files, sums: Files) -> Columns:
+    """A row a (model, axes, sequence) from all files of fits/ and sums/: see FITS_BY_SEQUENCE."""
+    return query.columns(FITS_BY_SEQUENCE, fits=fits, sums=sums)
 
 
 def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
@@ -70,10 +64,9 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
     return np.sqrt(1 - residual.sum(axis) / spread)
 
 
-def fits_by_model(table: pa.Table, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
     """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
     rows = []
-    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     for model in models:
         chosen = (frame["model"] == model) & (frame["axes"] == axes)
         own = {name: values[chosen] for name, values in frame.items()}
@@ -83,7 +76,7 @@ def fits_by_model(table: pa.Table, axes: str, models: Sequence[str], samples: in
         rows.append(
             {
                 "model": model,
-                "weights": "random" if model.endswith("-random") else "trained",
+                "weights": weights_of(model),
                 "sequences": int(chosen.sum()),
                 "layers": int(own["layers"].max()),
                 "heads": int(own["heads"].max()),
@@ -110,17 +103,23 @@ FROM_MECHANISM = {
 }
 
 
-def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]]) -> list[dict]:
+def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]], rotary: Sequence[str]) -> list[dict]:
     """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
-    additive its logits are; mechanism: model -> its row of mechanism.csv, which a model without rotation lacks."""
+    additive its logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models
+    that have one."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
-        | {"random_r": mean_r.get(f"{row['model']}-random", float("nan")), "paper_r": PAPER_R}
+        | {"random_r": mean_r.get(control_of(row["model"]), float("nan")), "paper_r": PAPER_R}
         | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
-        | {"mechanism": "measured" if row["model"] in mechanism else "not applicable"}
+        | {"mechanism": _mechanism(row["model"], mechanism, rotary)}
         for row in rows
     ]
+
+
+def _mechanism(model: str, mechanism: Container[str], rotary: Container[str]) -> str:
+    """Whether a model's mechanism was measured, could have been, or does not exist (no rotation that can be seen)."""
+    return "measured" if model in mechanism else "not measured" if model in rotary else "not applicable"
 
 
 def to_tex(rows: list[dict]) -> str:
@@ -164,15 +163,13 @@ def to_tex(rows: list[dict]) -> str:
 
 def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
     """model -> (layers, heads): r of one combination of axes, from heads.csv."""
-    types = {"model": "VARCHAR", "r": "DOUBLE"}
-    rows = columns("FROM read_csv($file, types = $types) WHERE axes = $axes", file=str(heads), types=types, axes=axes)
-    return by_layer(rows, "r")
+    return query.by_layer(query.where(tables.read_columns(heads), axes=axes), "r")
 
 
 def null_r(heads: str | Path) -> dict[str, float]:
     """axes -> the r of iid noise, from heads.csv."""
-    rows = columns("SELECT axes, any_value(null_r) AS null_r FROM read_csv($file) GROUP BY axes", file=str(heads))
-    return {str(axes): float(value) for axes, value in zip(rows["axes"], rows["null_r"], strict=True)}
+    rows = tables.read_columns(heads)
+    return dict(zip(rows["axes"].tolist(), rows["null_r"].tolist(), strict=True))
 
 
 def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str, Array]]:
@@ -180,11 +177,10 @@ def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str
 
     Each layer is centred on its count-weighted mean, so that layers of different mean logit can be compared.
     """
-    rows = columns(
+    rows = query.columns(
         "SELECT model, layer, index, avg(value ORDER BY sequence, head) AS value "
-        "FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE axis = 'distance' "
-        "GROUP BY model, layer, index ORDER BY model, layer, index",
-        files=list(components),
+        f"FROM {query.stage()} WHERE axis = 'distance' GROUP BY model, layer, index ORDER BY model, layer, index",
+        files=components,
     )
     layers, means = {}, {}
     for model in np.unique(rows["model"]):
@@ -198,10 +194,11 @@ def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str
 
 def matrix_examples(fits: str, logits: str, components: str, length: int) -> list[MatrixExample]:
     """The best, the median and the worst head by r in the first sequence of a shard."""
-    rows = columns(
-        "SELECT sequence, layer, head, r FROM read_parquet($fits) WHERE axes = 'distance+query+key' AND isfinite(r) "
-        "AND sequence = (SELECT min(sequence) FROM read_parquet($fits)) ORDER BY r, layer, head",
-        fits=fits,
+    rows = query.columns(
+        f"SELECT sequence, layer, head, r FROM {query.stage()} WHERE axes = $axes AND isfinite(r) "
+        f"AND sequence = (SELECT min(sequence) FROM {query.stage()}) ORDER BY r, layer, head",
+        files=[fits],
+        axes=FULL,
     )
     count = len(rows["r"])
     examples = []
@@ -209,10 +206,10 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
         sequence, layer, head = (int(rows[column][place]) for column in ("sequence", "layer", "head"))
         chosen = {"sequence": sequence, "layer": layer, "head": head}
         where = "WHERE sequence = $sequence AND layer = $layer AND head = $head"
-        cells = columns(f"SELECT query, key, logit FROM read_parquet($files) {where}", files=logits, **chosen)
+        cells = query.columns(f"SELECT query, key, logit FROM {query.stage()} {where}", files=[logits], **chosen)
         matrix = np.full((length, length), np.nan)
         matrix[cells["query"], cells["key"]] = cells["logit"]
-        values = columns(f"SELECT axis, index, value FROM read_parquet($files) {where}", files=components, **chosen)
+        values = query.columns(f"SELECT axis, index, value FROM {query.stage()} {where}", files=[components], **chosen)
         parts = np.zeros((3, length))
         for row, axis in enumerate(AXES):
             own = values["axis"] == axis
@@ -222,8 +219,8 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
 
 
 # Over sequences, for each combination of axes (fits/). null_r: of iid noise.
-HEADS = """
+HEADS = f"""
 SELECT model, axes, layer, head, avg(r ORDER BY sequence) AS r, any_value(null_r) AS null_r
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 GROUP BY model, axes, layer, head ORDER BY model, axes, layer, head
 """

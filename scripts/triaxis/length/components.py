@@ -1,7 +1,7 @@
 """How the three-axis components of a long text go on past the training length.
 
 A logit matrix of thousands of positions is thinned to every `stride`-th position, whose distances are again evenly
-spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method.md, "Length".
+spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method/length.md.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
-from triaxis.fit.axes import Design, fix_gauge
+from triaxis.base.stats import weighted_correlation
+from triaxis.fit.axes import FULL, Design, fix_gauge
 from triaxis.length.schema import COMPONENTS
 from triaxis.logits.logits import logits
 
 Array = NDArray[np.floating]
 
 POINTS = 128
-AXES = "distance+query+key"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def distance_component(matrices: Array) -> Array:
     causal = np.tril(matrices)
     diagonals = np.stack([np.trace(matrices, offset=-d, axis1=1, axis2=2) for d in range(n)], axis=1)
     totals = np.stack([diagonals, causal.sum(2), causal.sum(1)], axis=1)
-    return fix_gauge(design.solve(AXES, totals), design.counts)[:, 0]
+    return fix_gauge(design.solve(FULL, totals), design.counts)[:, 0]
 
 
 def to_table(method: str, length: int, layers: Mapping[int, Continued]) -> pa.Table:
@@ -115,15 +115,9 @@ def continuation(own: Continued, training_length: int) -> dict[str, Array]:
         )
         flat = align(np.zeros_like(whole), whole, weights, within)  # its own trend
         error = (whole - form) ** 2
-        found["r_inside"].append(_correlation(fit - flat, whole - flat, weights * within))
-        found["r_closed"].append(_correlation(form - flat, whole - flat, weights * within))
+        found["r_inside"].append(float(weighted_correlation(fit - flat, whole - flat, weights * within)))
+        found["r_closed"].append(float(weighted_correlation(form - flat, whole - flat, weights * within)))
         for name, chosen in (("error_inside", within), ("error_beyond", ~within)):
             some = weights * chosen
             found[name].append(float(np.sqrt(some @ error / some.sum())) if some.sum() else float("nan"))
     return {name: np.array(values) for name, values in found.items()}
-
-
-def _correlation(one: Array, other: Array, weights: Array) -> float:
-    one, other = (x - weights @ x / weights.sum() for x in (one, other))
-    variances = (weights @ one**2) * (weights @ other**2)
-    return float(weights @ (one * other) / np.sqrt(variances)) if variances > 0 else float("nan")

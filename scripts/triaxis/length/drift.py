@@ -1,7 +1,7 @@
 """How far attention outputs leave the distribution that they have within the training length, head by head.
 
 Outputs o are whitened by the reference: mean 0, covariance 1, after shrinkage towards a sphere.
-docs/method.md, "Length".
+docs/method/length.md.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def fit_reference(fitted: Array, held: Array) -> Reference:
 def measure(reference: Reference, points: Array) -> dict[str, Array]:
     """points (heads, n, d) against the reference; arrays (heads,).
 
-    median, q90, q99: quantiles of their Mahalanobis distance. outside: the share farther than the reference's 99 %.
+    median, q90, q99: quantiles of their Mahalanobis distance. outlier_share: of points beyond the reference's 99 %.
     energy: the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| of whitened points and those that the reference was
     fitted to (Szekely & Rizzo 2013), pairs of a point with itself left out, so that 0 is expected of the same
     distribution, but for what whitening takes from the few points that it was fitted to.
@@ -82,9 +82,9 @@ def measure(reference: Reference, points: Array) -> dict[str, Array]:
     whitened = reference.whiten(points)
     distance = np.linalg.norm(whitened, axis=-1)
     median, q90, q99 = np.quantile(distance, (0.5, 0.9, 0.99), axis=1)
-    outside = (distance > reference.threshold[:, None]).mean(1)
+    outlier_share = (distance > reference.threshold[:, None]).mean(1)
     energy = np.array([energy_distance(one, other) for one, other in zip(whitened, reference.fitted, strict=True)])
-    return {"median": median, "q90": q90, "q99": q99, "outlier_share": outside, "energy": energy}
+    return {"median": median, "q90": q90, "q99": q99, "outlier_share": outlier_share, "energy": energy}
 
 
 def energy_distance(one: Array, other: Array) -> float:

@@ -1,6 +1,7 @@
-"""The figures of the stage of lengths: what a model does past its training length, method by method."""
+"""The figures of length: what a model does past its training length, method by method."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.length.components import Continued
+from triaxis.base import tables
+from triaxis.length import summary
+from triaxis.length.components import Continued, continuation
 from triaxis.length.summary import Clouds
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
 
@@ -113,7 +116,7 @@ def plot_outliers(
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
-    """Share of outputs outside the reference's 99 % region against length: mean over heads, band of quartiles."""
+    """Outlier share, outside the reference's 99 % region, against length: mean over heads, band of quartiles."""
     figure, panels = _panels(models)
     for (panel,), model in zip(panels, models, strict=True):
         for method in methods:
@@ -131,7 +134,7 @@ def plot_outliers(
 
 
 def plot_attention(
-    rows: Sequence[Mapping[str, str]],
+    rows: Sequence[Mapping[str, Any]],
     models: Sequence[str],
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
@@ -146,11 +149,13 @@ def plot_attention(
     for row, model in zip(panels, models, strict=True):
         for panel, (name, label) in zip(row, names.items(), strict=True):
             for method in methods:
-                own = [each for each in rows if each["model"] == model and each["method"] == method and each[name]]
-                length = np.array([float(each["length"]) for each in own])
+                own = [each for each in rows if (each["model"], each["method"]) == (model, method)]
+                measured = [each for each in own if np.isfinite(each[name])]
+                length = np.array([each["length"] for each in measured])
                 colour, mark = LOOK[method]
-                values = [float(each[name]) for each in own]
-                panel.plot(length, values, marker=mark, color=colour, markersize=3.5, label=method)
+                panel.plot(
+                    length, [each[name] for each in measured], marker=mark, color=colour, markersize=3.5, label=method
+                )
             _mark_training(panel, *training[model])
             _lengths_axis(panel, length)
             panel.set_ylabel(label)
@@ -224,21 +229,72 @@ def plot_passkeys(
     return figure
 
 
-def plot_costs(rows: Sequence[Mapping[str, str]], methods: Sequence[str]) -> Figure:
+def plot_costs(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Figure:
     """Time and memory against length, by method; rows: those of length_costs.csv."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure, panels = _panels(models, 2)
     for (time, memory), model in zip(panels, models, strict=True):
         for method in methods:
             own = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-            length = np.array([float(row["length"]) for row in own])
+            length = [row["length"] for row in own]
             colour, mark = LOOK[method]
             for panel, name in ((time, "seconds"), (memory, "memory_mb")):
-                values = [float(row[name] or "nan") for row in own]
-                panel.plot(length, values, marker=mark, color=colour, markersize=3.5, label=method)
+                panel.plot(length, [row[name] for row in own], marker=mark, color=colour, markersize=3.5, label=method)
         for panel, label in ((time, "seconds"), (memory, "peak memory (MiB)")):
             panel.set(xlabel="length (tokens)", ylabel=label, title=model)
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
     _legend(figure, panels[0][0])
     return figure
+
+
+def _training(files: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """model -> its training length and what that is, from files of length/."""
+    return {summary.model_of(file): summary.training_of(file) for file in files}
+
+
+def length_loss(losses: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Loss against position, from length/losses/."""
+    return plot_loss(summary.loss_curves(losses), models, methods, _training(losses))
+
+
+def length_clouds(clouds: Sequence[str], distances: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Attention outputs of one head a model, from length/clouds/ and length/distances/."""
+    typical = {
+        summary.model_of(cloud): summary.typical_clouds(cloud, distance)
+        for cloud, distance in zip(clouds, distances, strict=True)
+    }
+    return plot_clouds(typical, methods, _training(clouds))
+
+
+def length_outliers(distances: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Share of attention outputs outside the reference's region against length, from length/distances/."""
+    return plot_outliers(summary.outlier_curves(distances), models, methods, _training(distances))
+
+
+def length_attention(table: str, models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Entropy of attention and the logits' mean and spread against length, from length.csv."""
+    rows = tables.from_csv(table)
+    training = {row["model"]: (row["training_length"], row["training_length_is"]) for row in rows}
+    return plot_attention(rows, models, methods, training)
+
+
+def length_components(components: Sequence[str]) -> Figure:
+    """How distance components go on past the training length, from length/components/."""
+    training = _training(components)
+    typical, errors = {}, {}
+    for key, own in summary.curves_of(components).items():
+        found = continuation(own.own, training[key[0]][0])
+        typical[key] = summary.typical_curve(own, training[key[0]][0])
+        errors[key] = found["error_inside"], found["error_beyond"]
+    return plot_components(typical, errors, training)
+
+
+def length_passkeys(passkeys: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Share of hidden numbers given right by length and depth, from length/passkeys/."""
+    return plot_passkeys(summary.passkey_grids(passkeys), models, methods)
+
+
+def length_costs(table: str, methods: Sequence[str]) -> Figure:
+    """Time and memory against length, from length_costs.csv."""
+    return plot_costs(tables.from_csv(table), methods)

@@ -2,7 +2,7 @@
 
 Both keep all distances in the trained range. A query sees the last n_local keys at their true distances; of the keys
 before them it sees a few, all at one distance, by a query rotated to it and keys rotated to position 0. Han et al.
-2024 (arXiv 2308.16137), Xiao et al. 2024 (arXiv 2402.04617); docs/method.md, "Length".
+2024 (arXiv 2308.16137), Xiao et al. 2024 (arXiv 2402.04617); docs/method/length.md, "Methods".
 
 Queries are taken in chunks, each against the keys that it may see, so that memory grows linearly with length. The
 model's own mask is causal or a sliding window, which stays in force; its scaling, softcap and sinks too.

@@ -1,12 +1,12 @@
-"""Run a model past its training length, by one method, and see what becomes of its loss and its attention.
+"""Run a model past its training length, by one method, and measure its loss and its attention.
 
-A method is an attention variant of `variants`, or the model's own attention with a scaling of RoPE that transformers
-knows. docs/method.md, "Length".
+A method is an attention of `methods`, or the model's own with a scaling of RoPE that transformers knows.
+docs/method/length.md.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,20 +20,19 @@ from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
 from triaxis.attention.layout import Layout
+from triaxis.base.choices import ROPE_SCALINGS
 from triaxis.base.errors import UserError
 from triaxis.length.components import Continued, continue_components, to_table
 from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
 from triaxis.length.schema import COMPONENTS, outputs_schema
-from triaxis.model.head import predict
+from triaxis.model.head import next_losses, predict
 from triaxis.model.loading import RopeScaling
 from triaxis.model.memory import watch_memory
 from triaxis.text.passkey import passkey_prompt
 
 Tensor = torch.Tensor
 
-ROPE_SCALINGS = ("yarn", "linear", "dynamic")
-HEAD_CHUNK = 256  # positions whose logits over the vocabulary exist at once
-QUERIES = 32  # watched in one length, over all sequences
+WATCHED_QUERIES = 32  # watched in one length, over all sequences
 CHECK_LENGTH = 48
 
 
@@ -60,11 +59,11 @@ class LengthPlan:
     seed: int
 
 
-def make_method(name: str, section: str, options: Mapping[str, Any], training_length: int, longest: int) -> Method:
-    """The method `name` with its options as the configuration's `section` gives them.
+def make_method(name: str, options: Mapping[str, Any], training_length: int, longest: int) -> Method:
+    """The method `name` with its options as the configuration's section `length` gives them.
 
     A window (n_local) that is null is half the training length; a factor that is null is longest / training length.
-    Raises UserError for a window that is longer than the training length, or that shows a query nothing.
+    Raises UserError for a window that is longer than the training length.
     """
     if name == "plain":
         return Method(name, plain)
@@ -78,29 +77,20 @@ def make_method(name: str, section: str, options: Mapping[str, Any], training_le
     for key in ("n_local", "limit"):
         if (own.get(key) or 0) > training_length:
             raise UserError(
-                f"{section}.{kind}.{key} {own[key]} is longer than the training length of {training_length} tokens: "
+                f"length.{kind}.{key} {own[key]} is longer than the training length of {training_length} tokens: "
                 "distances must stay in the trained range; lower it"
             )
     if kind == "lm_infinite":
-        if own["n_global"] + own["n_local"] < 1:
-            raise UserError(
-                f"{section}.lm_infinite: n_global {own['n_global']} + n_local {own['n_local']} is below 1, so a query "
-                "sees no key; raise one of them"
-            )
         return Method(name, partial(lm_infinite, **own), chunked=True, true_distances=False)
-    if own["n_local"] < 1:
-        raise UserError(
-            f"{section}.inf_llm.n_local {own['n_local']} is below 1, so a query does not see itself; raise it"
-        )
     own["published_quirk"] = name == "inf_llm_published"
     return Method(name, partial(inf_llm, **own), chunked=True, true_distances=False)
 
 
-def check_lengths(section: str, lengths: Sequence[int], training_length: int) -> list[int]:
+def check_lengths(lengths: Sequence[int], training_length: int) -> list[int]:
     """The lengths, ascending. Raises UserError if none lies within the training length: that is the reference."""
     if min(lengths) > training_length:
         raise UserError(
-            f"{section}.lengths {list(lengths)} are all beyond the training length of {training_length} tokens: "
+            f"length.lengths {list(lengths)} are all beyond the training length of {training_length} tokens: "
             "outputs within it are what the others are compared with; add one"
         )
     return sorted(lengths)
@@ -174,20 +164,6 @@ class Runner:
         brings all weights into memory, head included, so that none counts as what a length takes."""
         self.model(input_ids=torch.ones(1, 2, dtype=torch.long, device=self.model.device), use_cache=False)
 
-    def logits(self, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """(first position, logits (batch, positions, vocabulary)) by the model's own head, some positions at a time:
-        logits of all of them would outweigh everything else."""
-        for start in range(0, hidden.shape[1], HEAD_CHUNK):
-            yield start, predict(self.model, hidden[:, start : start + HEAD_CHUNK])
-
-    def losses(self, ids: Tensor, hidden: Tensor) -> NDArray[np.float64]:
-        """(length - 1,): the loss, in nats, of each token of ids (1, length) but the first."""
-        parts = []
-        for start, logits in self.logits(hidden[:, :-1]):
-            target = ids[0, start + 1 : start + 1 + logits.shape[1]]
-            parts.append(torch.nn.functional.cross_entropy(logits[0].float(), target, reduction="none").cpu())
-        return torch.cat(parts).double().numpy()
-
     def check(self, ids: Tensor) -> None:
         """Raise UserError if a chunked method with a window that holds the whole text is not the model's own
         attention: then that attention reads more than logits, mask, softcap and sinks."""
@@ -234,14 +210,14 @@ def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: LengthPlan) -> 
         for number, row in enumerate(ids):
             positions = sampled[length][number]
             places = torch.from_numpy(positions).to(ids.device)
-            watched = max(1, QUERIES // len(tokens))
+            watched = max(1, WATCHED_QUERIES // len(tokens))
             rows = torch.from_numpy(positions[:: -(-len(positions) // watched)])
             watch = Watch(rows, attention.observe)
             attend = keeping(method, watch, places, kept)
             if method.true_distances and length == plan.lengths[-1] and number == 0:
                 attend = fitting(attend, plan.training_length, continued)
             own = row[None, :length]
-            losses = runner.losses(own, runner.hidden(own, attend))
+            losses = next_losses(runner.model, runner.hidden(own, attend)[0], own[0]).cpu().double().numpy()
             found.losses += bucket_losses(method.name, length, number, losses, plan.bucket)
         seconds, memory = time.perf_counter() - start, peak()
         found.costs.append(
@@ -345,14 +321,13 @@ def run_passkeys(
             answer = prompt.answers[0]
             ids = torch.from_numpy(np.concatenate([prompt.tokens, answer])).long().to(runner.model.device)[None]
             runner.refresh()
-            hidden = runner.hidden(ids)[:, -len(answer) - 1 : -1]
-            logits = torch.cat([part for _, part in runner.logits(hidden)], dim=1)[0].float()
+            predictions = predict(runner.model, runner.hidden(ids)[:, -len(answer) - 1 : -1])[0].float()
             target = ids[0, -len(answer) :]
-            right = int((logits.argmax(-1) == target).sum())
+            right = int((predictions.argmax(-1) == target).sum())
             rows.append(
                 {"method": runner.method.name, "length": length, "depth": depth, "trial": trial}
                 | {"needle": prompt.needle.start, "tokens": len(answer), "right": right}
                 | {"correct": right == len(answer)}
-                | {"loss": float(torch.nn.functional.cross_entropy(logits, target))}
+                | {"loss": float(torch.nn.functional.cross_entropy(predictions, target))}
             )
     return rows

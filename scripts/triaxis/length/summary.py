@@ -1,22 +1,22 @@
-"""What the stage of lengths found, by model, method and length: rows of its tables and the curves of its figures."""
+"""What the runs at several lengths found, by model and method: rows of the tables and curves of the figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.base import parquet
+from triaxis.base import parquet, query
+from triaxis.base.query import Files
 from triaxis.length.components import Continued, align, continuation
 
 Array = NDArray[np.floating]
 
-READ = "read_parquet($files, hive_partitioning = true, hive_types_autocast = false)"
+READ = query.stage()
 # The loss of a length is that of the tokens that it adds to the length before; a bucket belongs to where it starts.
-LOSSES = f"""
+LOSSES_BY_LENGTH = f"""
 WITH all_rows AS (FROM {READ}),
 steps AS (SELECT DISTINCT model, method, length FROM all_rows),
 before AS (SELECT *, coalesce(lag(length) OVER (PARTITION BY model, method ORDER BY length), 0) AS start FROM steps)
@@ -26,37 +26,31 @@ SELECT model, method, length,
        sum(loss * tokens ORDER BY sequence, first) / sum(tokens) AS loss_from_start
 FROM all_rows JOIN before USING (model, method, length) GROUP BY ALL
 """
-PASSKEYS = f"""
+PASSKEYS_BY_LENGTH = f"""
 SELECT model, method, length, count(*) AS passkeys, avg(correct::INT) AS passkey_accuracy,
        sum("right") / sum(tokens) AS passkey_tokens_right
 FROM {READ} GROUP BY ALL
 """
-DISTANCES = f"""
+DISTANCES_BY_LENGTH = f"""
 SELECT model, method, length,
        avg(outlier_share ORDER BY layer, head) AS outlier_share, avg(median ORDER BY layer, head) AS mahalanobis_median,
        avg(q90 ORDER BY layer, head) AS mahalanobis_q90, avg(q99 ORDER BY layer, head) AS mahalanobis_q99,
        avg(energy ORDER BY layer, head) AS energy
 FROM {READ} GROUP BY ALL
 """
-ATTENTION = f"""
+ATTENTION_BY_LENGTH = f"""
 SELECT model, method, length, avg(keys ORDER BY layer, head) AS keys,
        avg(logit_mean ORDER BY layer, head) AS logit_mean,
        avg(logit_sd ORDER BY layer, head) AS logit_sd, avg(entropy ORDER BY layer, head) AS entropy
 FROM {READ} GROUP BY ALL
 """
-COMPONENTS = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head, distance"
+COMPONENTS_BY_HEAD = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head, distance"
 CONTINUED = ("r_inside", "r_closed", "error_inside", "error_beyond")
 COLUMNS = (
     *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_tokens_right"),
     *("outlier_share", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
     *("keys", "logit_mean", "logit_sd", "entropy", *CONTINUED),
 )
-
-
-def query(statement: str, files: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """The rows of a statement over $files."""
-    with duckdb.connect(config={"threads": 2}) as connection:
-        return connection.sql(statement, params={"files": [str(file) for file in files]}).to_arrow_table().to_pylist()
 
 
 def training_of(file: str | Path) -> tuple[int, str]:
@@ -80,21 +74,17 @@ class Curves:
     own: Continued
 
 
-def curves_of(files: Sequence[str | Path]) -> dict[tuple[str, str], Curves]:
+def curves_of(files: Files) -> dict[tuple[str, str], Curves]:
     """(model, method) -> its distance components; a method without any is left out."""
-    with duckdb.connect(config={"threads": 2}) as connection:
-        frame = connection.sql(COMPONENTS, params={"files": [str(file) for file in files]}).fetchnumpy()
+    frame = query.columns(COMPONENTS_BY_HEAD, files=files)
     found = {}
     for model, method in sorted(set(zip(frame["model"].tolist(), frame["method"].tolist(), strict=True))):
-        own = (frame["model"] == model) & (frame["method"] == method)
-        n = len(np.unique(frame["distance"][own]))
-        values = {
-            name: np.ma.filled(frame[name][own].astype(float), np.nan).reshape(-1, n)
-            for name in ("distance", "cells", "whole", "inside", "closed")
-        }
-        distance, cells = (values.pop(name)[0].astype(int) for name in ("distance", "cells"))
-        layer, head = (np.asarray(frame[name][own]).reshape(-1, n)[:, 0] for name in ("layer", "head"))
-        found[model, method] = Curves(int(frame["length"][own][0]), layer, head, Continued(distance, cells, **values))
+        own = query.where(frame, model=model, method=method)
+        n = len(np.unique(own["distance"]))
+        grids = {name: own[name].reshape(-1, n) for name in frame if name not in ("model", "method")}
+        distance, cells = (grids[name][0] for name in ("distance", "cells"))
+        continued = Continued(distance, cells, *(grids[name] for name in ("whole", "inside", "closed")))
+        found[model, method] = Curves(int(own["length"][0]), grids["layer"][:, 0], grids["head"][:, 0], continued)
     return found
 
 
@@ -115,17 +105,20 @@ def typical_curve(curves: Curves, training_length: int) -> tuple[str, Continued]
     return name, Continued(own.distance, own.cells, (whole - flat)[None], (fit - flat)[None], (form - flat)[None])
 
 
-def length_by_method(
-    files: Mapping[str, Sequence[str | Path]], models: Sequence[str], methods: Sequence[str]
-) -> list[dict[str, Any]]:
+def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of length.csv: one a (model, method, length), in the order given; files: stage -> its files.
 
     Means are over heads and layers. Components are those of the longest length, and of methods at true distances.
     """
     merged: dict[tuple[str, str, int], dict[str, Any]] = {}
-    statements = {"losses": LOSSES, "passkeys": PASSKEYS, "distances": DISTANCES, "attention": ATTENTION}
+    statements = {
+        "losses": LOSSES_BY_LENGTH,
+        "passkeys": PASSKEYS_BY_LENGTH,
+        "distances": DISTANCES_BY_LENGTH,
+        "attention": ATTENTION_BY_LENGTH,
+    }
     for stage, statement in statements.items():
-        for row in query(statement, files[stage]):
+        for row in query.rows(statement, files=files[stage]):
             key = row.pop("model"), row.pop("method"), row.pop("length")
             merged.setdefault(key, {}).update(row)
     trained = {model_of(file): training_of(file) for file in files["losses"]}
@@ -149,9 +142,9 @@ def _median(values: Array) -> float:
     return float(np.median(finite)) if len(finite) else float("nan")
 
 
-def costs(files: Sequence[str | Path], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
+def costs(files: Files, models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of length_costs.csv: one a (model, method, length), in the order given."""
-    found = query(f"SELECT * FROM {READ} ORDER BY length", files)
+    found = query.rows(f"SELECT * FROM {READ} ORDER BY length", files=files)
     return [
         {"model": model, "method": method, "length": row["length"], "device": row["device"]}
         | {"seconds": row["seconds"], "tokens_a_second": row["length"] * row["sequences"] / row["seconds"]}
@@ -163,14 +156,14 @@ def costs(files: Sequence[str | Path], models: Sequence[str], methods: Sequence[
     ]
 
 
-def loss_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array]]:
+def loss_curves(files: Files) -> dict[tuple[str, str], tuple[Array, Array]]:
     """(model, method) -> positions (middle of each bucket) and losses, means over sequences, at the longest length."""
-    rows = query(
+    rows = query.rows(
         f"WITH longest AS (FROM {READ} QUALIFY length = max(length) OVER (PARTITION BY model, method)) "
         'SELECT model, method, ("first" + "last") / 2 AS position, '
         "sum(loss * tokens ORDER BY sequence) / sum(tokens) AS loss "
         "FROM longest GROUP BY ALL ORDER BY model, method, position",
-        files,
+        files=files,
     )
     return _curves(rows, "position", "loss")
 
@@ -183,13 +176,13 @@ def _curves(rows: list[dict[str, Any]], x: str, *names: str) -> dict[tuple[str, 
     return {key: tuple(np.array(values, dtype=float).T) for key, values in found.items()}
 
 
-def outlier_curves(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
-    """(model, method) -> lengths, and over heads the mean share outside and its quartiles."""
-    rows = query(
+def outlier_curves(files: Files) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
+    """(model, method) -> lengths, and over heads the mean outlier share and its quartiles."""
+    rows = query.rows(
         "SELECT model, method, length, avg(outlier_share ORDER BY layer, head) AS mean, "
         "quantile_cont(outlier_share, 0.25) AS low, "
         f"quantile_cont(outlier_share, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
-        files,
+        files=files,
     )
     return _curves(rows, "length", "mean", "low", "high")
 
@@ -204,17 +197,17 @@ class Clouds:
 
 
 def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
-    """The head whose share outside, under plain at the longest length, is the median head's."""
-    rows = query(
+    """The head whose outlier share, under plain at the longest length, is the median head's."""
+    rows = query.rows(
         f"SELECT layer, head, outlier_share FROM {READ} WHERE method = 'plain' "
         "QUALIFY length = max(length) OVER () ORDER BY outlier_share, layer, head",
-        [distances],
+        files=[distances],
     )
     own = rows[(len(rows) - 1) // 2]
-    found = query(
+    found = query.rows(
         f"SELECT method, length, reference, x, y FROM {READ} WHERE layer = {own['layer']} AND head = {own['head']} "
         "ORDER BY method, length, sequence, position",
-        [clouds],
+        files=[clouds],
     )
     points: dict[tuple[str, int], list[list[float]]] = {}
     for row in found:
@@ -224,10 +217,11 @@ def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
     return Clouds(name, reference, {key: np.array(values) for key, values in points.items()})
 
 
-def passkey_grids(files: Sequence[str | Path]) -> dict[tuple[str, str], tuple[list[int], list[float], Array]]:
+def passkey_grids(files: Files) -> dict[tuple[str, str], tuple[list[int], list[float], Array]]:
     """(model, method) -> lengths, depths and the share of correct answers (depths, lengths)."""
-    rows = query(
-        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL", files
+    rows = query.rows(
+        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL",
+        files=files,
     )
     found = {}
     for key in sorted({(row["model"], row["method"]) for row in rows}):

@@ -59,7 +59,7 @@ def extract_features(
                     raise UserError(
                         f"layer {call.layer}: logits rebuilt from the features differ from the model's own by "
                         f"{errors[call.layer]:.1e} of the largest, above features.tolerance {tolerance:.1e}; extract "
-                        "with features.dtype float32, or do not use this model"
+                        "with run.dtype float32, or do not use this model"
                     )
             for row, number in enumerate(numbers[start:stop]):
                 write(Features(number, call.layer, query[row], key[row]))

@@ -75,10 +75,8 @@ def read_features(path: str | Path, layers: list[int] | None = None, first_alone
         for group, (sequence, layer) in enumerate(zip(sequences, held, strict=True)):
             if (layers is not None and layer not in layers) or (first_alone and sequence != sequences[0]):
                 continue
-            try:
+            with parquet.reading(path):
                 table = file.read_row_group(group)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
             yield _from_table(table)
 
 

@@ -2,7 +2,7 @@
 
     W_ij = scale * (amplitude^2 * Re sum_m q_im conj(k_jm) exp(1j t_m (i - j)) + unrotated dot product)
 
-Design section 4; docs/method.md, "Logit".
+docs/method/index.md, "Logit".
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,20 +1,20 @@
-"""The mechanism: why a logit w(d, q, k) is nearly a function f(q, d) of position plus one g(q, k) of meaning.
+"""Additivity: how nearly a logit w(d, q, k) is a function f(q, d) of position plus one g(q, k) of meaning, and why.
 
-Everything is written in *components*: each rotary pair is one complex number that turns, each unrotated dimension a
-real one that does not (frequency 0), so that
+Queries and keys are complex components (`complex_form`): a rotary pair is one complex number that turns, an unrotated
+dimension a real one that does not (frequency t_m = 0). A logit is then
 
     w(d, q, k) = Re sum_m q_m conj(k_m) exp(1j t_m d)
 
-with the attention scaling in q and RoPE's amplitude in both. With the mean key kbar_m and the mean turn
-c_m = mean over the distances of exp(1j t_m d),
+with the attention scaling in q and RoPE's amplitude in both. With the mean key kbar_m, and c_m, the mean of
+exp(1j t_m d) over the distances,
 
     f(q, d) = Re sum_m q_m conj(kbar_m) exp(1j t_m d)
     g(q, k) = Re sum_m q_m conj(k_m - kbar_m) c_m
     w - f - g = Re sum_m q_m conj(k_m - kbar_m) (exp(1j t_m d) - c_m)
     |w - f - g| <= sum_m |q_m| |k_m - kbar_m| |exp(1j t_m d) - c_m|
 
-kbar is 0 in the unrotated dimensions, so that g holds all of them. Han & Ji 2025, section 4; design section 4,
-"Closed form"; docs/method.md, "The exact residual" and "The bound".
+kbar is 0 in the unrotated dimensions, so that g holds all of them. Han & Ji 2025, section 4;
+docs/method/mechanism.md, "The exact residual" and "The bound".
 """
 
 from dataclasses import dataclass, fields
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 # What the rounding of float64 may add to a residual, relative to |q| |k|.
 ROUNDING = 1e-12
 
-# Cells that are worked on at once, 1 MiB, in memory that is used again: a core's cache holds them, and fresh pages cost
+# Cells that are worked on at once, 1 MiB, in memory that is used again. A core's cache holds them, and fresh pages cost
 # as much as the arithmetic.
 BLOCK_CELLS = 1 << 17
 
@@ -131,16 +131,16 @@ class Additivity:
 
 
 def make_buffer(queries: int, distances: int, keys: int) -> Array:
-    """Room for the cells of some of the queries, twice: (2, some, distances, keys), BLOCK_CELLS each or one query's."""
+    """Memory for the cells of some of the queries, twice: (2, some, distances, keys), of BLOCK_CELLS or one query's."""
     return np.empty((2, min(queries, max(1, BLOCK_CELLS // (distances * keys))), distances, keys))
 
 
 def additivity_of(query: Complex, form: ClosedForm, buffer: Array | None = None) -> Additivity:
-    """Additivity one head with its queries (queries, components), scaled; buffer: as `make_buffer` makes it, for head
-    after head.
+    """The additivity of one head for its queries (queries, components), scaled.
 
-    The residual is w - f - g, w and f + g each evaluated by itself, so the identity and the bound are tested on every
-    cell. Raises ArithmeticError if the bound is broken by more than rounding.
+    buffer: from `make_buffer`, used again for one head after another. The residual is w - f - g, with w and f + g
+    evaluated apart, so every cell tests the identity and the bound. Raises ArithmeticError if the bound is broken by
+    more than rounding.
     """
     buffer = make_buffer(len(query), len(form.turn), len(form.key)) if buffer is None else buffer
     step = buffer.shape[1]
@@ -151,7 +151,7 @@ def additivity_of(query: Complex, form: ClosedForm, buffer: Array | None = None)
 
 
 def _additivity_of(query: Complex, form: ClosedForm, buffer: Array) -> Additivity:
-    """Additivity the queries whose cells `buffer` holds."""
+    """The additivity for as many queries as `buffer` holds the cells of."""
     f, g = form.f(query), form.g(query)
     cells = form.logits(query, buffer[0, : len(query)])
     square = np.einsum("qdk,qdk->q", cells, cells) / cells[0].size
@@ -190,7 +190,7 @@ def _covariance(left: Array, right: Array) -> Array:
     return ((left - left.mean(1, keepdims=True)) * (right - right.mean(1, keepdims=True))).mean(1)
 
 
-def null_r(rotaries: dict[int, Rotary], distances: NDArray[np.integer]) -> float:
+def null_r_additive(rotaries: dict[int, Rotary], distances: NDArray[np.integer]) -> float:
     """What r_additive would be, averaged over rotary layers, for keys without a mean and with equal norm in each pair
     (and half of it in each unrotated dimension): the root mean square of |c_m|. NaN without rotary layers.
 

@@ -1,5 +1,6 @@
-"""Queries and keys as complex components: a rotary pair is one complex number that turns, an unrotated dimension a real
-one that does not.
+"""Queries and keys as complex components: a rotary pair is one complex number, an unrotated dimension a real one.
+
+Position turns the first and leaves the second as it is.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-def to_components(vectors: NDArray[np.floating], rotary: Rotary) -> Complex:
+def as_components(vectors: NDArray[np.floating], rotary: Rotary) -> Complex:
     """Vectors (..., head_dim) before rotation -> (..., pairs + unrotated), RoPE's amplitude included."""
     return np.concatenate([rotary.amplitude * rotary.to_complex(vectors), vectors[..., rotary.unrotated]], axis=-1)
 
@@ -49,9 +50,9 @@ def heads_as_components(features: Features, rotary: Rotary) -> Iterator[tuple[in
     components)."""
     group = len(features.query) // len(features.key)
     for key_head, key in enumerate(features.key):
-        key_spectrum = to_components(key, rotary)
+        key_components = as_components(key, rotary)
         for head in range(key_head * group, (key_head + 1) * group):
-            yield head, rotary.scale * to_components(features.query[head], rotary), key_spectrum
+            yield head, rotary.scale * as_components(features.query[head], rotary), key_components
 
 
 def rows_of(features: Features, parts: list[dict[str, NDArray]], schema: pa.Schema) -> pa.Table:

@@ -3,7 +3,8 @@
 W_d[i, j] = w(d, q_i, k_j) over the causal cells. With the distance constant, the distance axis is one constant, and
 the fit is b_i + c_j. Its sums over queries and keys are, component by component, products of a vector with a running
 sum of the other side's, turned by exp(1j t_m d): so the fit's key component is itself Re sum_m Y_jm exp(1j t_m d), and
-one fit a component serves all distances. Han & Ji 2025, section 4; docs/method.md, "The dummy-distance matrix".
+one fit a component serves all distances. Han & Ji 2025, section 4; docs/method/mechanism.md, "The dummy-distance
+matrix".
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.base.stats import weighted_correlation
-from triaxis.fit.axes import Design, fix_gauge
+from triaxis.fit.axes import FULL, Design, fix_gauge
 from triaxis.logits.features import Features
 from triaxis.mechanism.complex_form import Complex, heads_as_components, rows_of, turns_at
 from triaxis.mechanism.schema import DUMMIES
@@ -72,7 +73,7 @@ def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], 
     heads = list(heads_as_components(features, rotary))
     turn = turns_at(rotary, np.arange(design.length))
     totals = np.stack([true_totals(query, key, turn) for _, query, key in heads])
-    true = fix_gauge(design.solve("distance+query+key", totals), design.counts)
+    true = fix_gauge(design.solve(FULL, totals), design.counts)
     if not len(rotary.frequency):
         mean = totals[:, 1].sum(-1) / design.cells
         columns = {name: np.full(len(heads), np.nan) for name in ("distance", "key_correlation", "component")}

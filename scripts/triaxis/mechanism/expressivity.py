@@ -2,7 +2,7 @@
 
 At the frequencies 2 pi m / N, one query and a key of its own for each row reach any table of N distances exactly, by
 the inverse discrete Fourier transform; at a model's own frequencies, least squares says how near random targets can
-be reached. Han & Ji 2025, section 4, theorem 1; docs/method.md, "Expressivity".
+be reached. Han & Ji 2025, section 4, theorem 1; docs/method/mechanism.md, "Expressivity".
 """
 
 import numpy as np
@@ -46,8 +46,8 @@ def reach_error(table: Array) -> float:
 
 
 def basis(rotary: Rotary, distances: int) -> Array:
-    """(distances, functions): what a layer can make of distance: two components a pair, a constant if a dim is
-    unrotated."""
+    """(distances, functions): what a layer can make of distance, a cosine and a sine a pair, and a constant if a
+    dimension is unrotated."""
     angle = np.multiply.outer(np.arange(distances), rotary.frequency)
     constant = np.ones((distances, min(len(rotary.unrotated), 1)))
     return np.concatenate([np.cos(angle), np.sin(angle), constant], axis=1)

@@ -6,9 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from triaxis.mechanism import summary
+from triaxis.mechanism.additivity import make_grid
 from triaxis.mechanism.summary import Dummies, Pairs
-from triaxis.mechanism.surface import Surface
-from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, trained_and_control
+from triaxis.mechanism.surface import Surface, typical_surface
+from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
 
 
 def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
@@ -38,23 +40,20 @@ def plot_contributions(pairs: Mapping[str, Pairs]) -> Figure:
     figure, panels = plt.subplots(
         len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True, sharey="row"
     )
-    for row, models in zip(panels, rows, strict=True):
-        for panel, model in zip(row, models, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            own = pairs[model]
-            for name, label, colour in (
-                ("f", "f: position", BLUE),
-                ("g", "g: meaning", GREEN),
-                ("interaction", "interaction", VERMILION),
-            ):
-                share = getattr(own, name)
-                panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
-            panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
-            panel.axhline(0, color="black", linewidth=0.5)
-            panel.set(xscale="log", title=model)
-            panel.legend()
+    for panel, model in filled(panels, rows):
+        own = pairs[model]
+        for name, label, colour in (
+            ("f", "f: position", BLUE),
+            ("g", "g: meaning", GREEN),
+            ("interaction", "interaction", VERMILION),
+        ):
+            share = getattr(own, name)
+            panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
+        panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
+        panel.axhline(0, color="black", linewidth=0.5)
+        panel.set(xscale="log", title=model)
+        panel.legend()
+    for row in panels:
         row[0].set_ylabel("share of the logits' variance")
     for panel in panels[-1]:
         panel.set_xlabel("turns over the context")
@@ -94,3 +93,32 @@ def plot_dummies(dummies: Mapping[str, Dummies], models: Sequence[str]) -> Figur
     panel.margins(x=0.01)
     panel.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def additive(table: str, models: Sequence[str]) -> Figure:
+    """r_additive by layer and head, from additive.csv."""
+    r = summary.additive_by_head(table)
+    return plot_by_head({model: r[model] for model in models}, "r_additive")
+
+
+def pairs(table: str, models: Sequence[str]) -> Figure:
+    """Norm share and key constancy by frequency, from pairs.csv."""
+    own = summary.pairs_of(table)
+    return plot_pairs({model: own[model] for model in models})
+
+
+def contributions(table: str, models: Sequence[str]) -> Figure:
+    """Where f, g and the interaction live along the frequency axis, from pairs.csv."""
+    own = summary.pairs_of(table)
+    return plot_contributions({model: own[model] for model in models})
+
+
+def dummies(table: str, models: Sequence[str]) -> Figure:
+    """The key component against the dummy distance, from dummies.csv."""
+    return plot_dummies(summary.dummies_of(table), models)
+
+
+def surface(additivity: str, features: str, rope: str, model: str, length: int, grid: Mapping[str, int]) -> Figure:
+    """The logits of one query of a model over dummy distance and key, beside f + g."""
+    shown, title = typical_surface(additivity, features, rope, make_grid(length, **grid))
+    return plot_surface(shown, f"{model}, {title}")

@@ -8,8 +8,8 @@ another, so the covariance of two components,
 
 is a product of second moments of queries, keys and turns: (components, components) matrices, whatever the length. A
 component's contribution to a variance is its covariance with the whole sum; contributions add up to the variance, and
-may be negative. Design section 4, "Pattern"; norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205);
-docs/method.md, "The variance of f, g and the interaction".
+may be negative. Norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205);
+docs/method/mechanism.md, "The variance of f, g and the interaction".
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Measures of related papers on the same queries and keys, so that their readers can find their way.
 
 Slash scores and the rank-one share: arXiv 2601.08297. Massive values: Jin et al. 2025 (arXiv
-2502.01563). Rotary offset features: Jonasson 2025 (arXiv 2503.01832). docs/method.md, "Related measures".
+2502.01563). Rotary offset features: Jonasson 2025 (arXiv 2503.01832). docs/method/mechanism.md, "Related measures".
 """
 
 import numpy as np

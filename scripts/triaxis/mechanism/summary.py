@@ -1,21 +1,18 @@
-"""The table of the mechanism: how additive each model's logits are, and where in frequency their norm lies."""
+"""The tables of the mechanism: how additive each model's logits are, and at which frequencies their norm lies."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from triaxis.base.query import by_layer, columns
-from triaxis.base.stats import interval
+from triaxis.base import query, tables
+from triaxis.base.names import control_of, weights_of
+from triaxis.base.query import Files
+from triaxis.base.stats import mean_with_interval
 
 Array = NDArray[np.float64]
-
-Files = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -43,25 +40,19 @@ class Dummies:
 
 def additive_by_head(additive: str | Path) -> dict[str, Array]:
     """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers."""
-    types = {"model": "VARCHAR", "r_additive": "DOUBLE"}
-    rows = columns(
-        "SELECT model, layer, coalesce(r_additive, 'nan') AS r FROM read_csv($file, types = $types)",
-        file=str(additive),
-        types=types,
-    )
-    return by_layer(rows, "r")
+    return query.by_layer(tables.read_columns(additive), "r_additive")
 
 
 def pairs_of(pairs: str | Path) -> dict[str, Pairs]:
     """model -> its rotary pairs, from pairs.csv."""
-    rows = columns("FROM read_csv($file, types = $types)", file=str(pairs), types={"model": "VARCHAR"})
+    rows = tables.read_columns(pairs)
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
     return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
 
 
 def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
     """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv."""
-    rows = columns("FROM read_csv($file, types = $types)", file=str(dummies), types={"model": "VARCHAR"})
+    rows = tables.read_columns(dummies)
     curves = {}
     for model in np.unique(rows["model"]):
         own = rows["model"] == model
@@ -71,17 +62,17 @@ def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
 
 
 # Over sequences and queries (additivity/); nothing in NoPE layers.
-R_ADDITIVE = """
+R_ADDITIVE = f"""
 SELECT model, layer, head, avg(r_additive ORDER BY sequence, query) AS r_additive
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 GROUP BY model, layer, head ORDER BY model, layer, head
 """
 
 # A model's rotary pairs over sequences, rotary layers and heads, first token included (patterns/). f, g, interaction:
 # each pair's share of the variance of all logits.
-PAIRS = """
+PAIRS = f"""
 WITH own AS (
-    SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE first_token
+    SELECT * FROM {query.stage()} WHERE first_token
 ), whole AS (
     SELECT model, sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair) AS variance
     FROM own GROUP BY model
@@ -96,10 +87,10 @@ FROM own JOIN whole USING (model) WHERE pair IS NOT NULL GROUP BY model, pair OR
 """
 
 # Quartiles over heads, each averaged over sequences, of the key components' correlation (dummies/).
-DUMMY_QUARTILES = """
+DUMMY_QUARTILES = f"""
 WITH heads AS (
     SELECT model, layer, head, distance, avg(key_correlation ORDER BY sequence) AS r
-    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+    FROM {query.stage()}
     WHERE distance IS NOT NULL GROUP BY model, layer, head, distance
 )
 SELECT model, distance, quantile_cont(r, 0.25) AS low, quantile_cont(r, 0.5) AS middle, quantile_cont(r, 0.75) AS high
@@ -110,21 +101,21 @@ FROM heads GROUP BY model, distance ORDER BY model, distance
 SLOW = 3 / 8
 
 # Layers without rotary dimensions have nulls, which avg leaves out.
-ADDITIVITY_BY_SEQUENCE = """
+ADDITIVITY_BY_SEQUENCE = f"""
 SELECT model, sequence, count(DISTINCT layer) AS layers,
        count(DISTINCT layer) - count(DISTINCT layer) FILTER (bound_mean IS NOT NULL) AS nope_layers,
        count(DISTINCT head) AS heads,
        avg(r_additive ORDER BY layer, head, query) AS r_additive,
        avg(r_closed_form ORDER BY layer, head, query) AS r_closed_form,
        avg(interaction ORDER BY layer, head, query) AS interaction
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 GROUP BY model, sequence ORDER BY model, sequence
 """
 
-PATTERNS_BY_SEQUENCE = """
+PATTERNS_BY_SEQUENCE = f"""
 WITH ranked AS (
     SELECT *, row_number() OVER slowest AS rank, count(pair) OVER head AS pairs
-    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+    FROM {query.stage()}
     WINDOW slowest AS (
                PARTITION BY model, sequence, layer, head, first_token ORDER BY abs(frequency), pair
            ),
@@ -148,10 +139,10 @@ FROM heads GROUP BY model, sequence ORDER BY model, sequence
 
 # The mean of W_d follows a_d up to a linear trend, which the gauge sets and no data can: it is taken from both, which
 # is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them.
-DUMMIES_BY_SEQUENCE = """
+DUMMIES_BY_SEQUENCE = f"""
 WITH weighted AS (
     SELECT *, max(distance) OVER (PARTITION BY model) + 1 - distance AS weight
-    FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false) WHERE distance IS NOT NULL
+    FROM {query.stage()} WHERE distance IS NOT NULL
 ), centred AS (
     SELECT *, mean - sum(weight * mean) OVER matrix / sum(weight) OVER matrix AS x,
            component - sum(weight * component) OVER matrix / sum(weight) OVER matrix AS y,
@@ -175,28 +166,6 @@ FROM products GROUP BY model, sequence ORDER BY model, sequence
 """
 
 
-def by_sequence(sql: str, files: Files, **parameters: float) -> pa.Table:
-    """A row a (model, sequence) from all files of a stage."""
-    with duckdb.connect(config={"threads": 1}) as connection:
-        query = connection.sql(sql, params={"files": [str(file) for file in files], **parameters})
-        return query.to_arrow_table()
-
-
-def _columns(table: pa.Table, model: str) -> dict[str, np.ndarray]:
-    """The columns of one model's rows, null as NaN."""
-    chosen = table.filter(pc.equal(table["model"], model))
-    return {name: chosen[name].to_numpy() for name in chosen.column_names if name != "model"}
-
-
-def _mean_and_interval(name: str, values: np.ndarray, samples: int, seed: int) -> dict[str, float]:
-    """The mean over sequences and its bootstrap interval; all NaN for a model of NoPE layers alone."""
-    values = values.astype(float)
-    if not len(values) or np.isnan(values).any():
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
-    low, high = interval((values,), np.mean, samples, seed)
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
-
-
 def mechanism_by_model(
     additivity: Files,
     dummies: Files,
@@ -205,38 +174,38 @@ def mechanism_by_model(
     samples: int,
     seed: int,
 ) -> list[dict]:
-    """The rows of mechanism.csv, one a model, in the order of `null_r` (see mechanism.null_r).
+    """The rows of mechanism.csv, one a model, in the order of `null_r` (`additivity.null_r_additive`).
 
     mean_r_additive, mean_r_closed_form, mean_interaction: over sequences, rotary layers, heads and queries, with
     bootstrap intervals over sequences. pooled_interaction: the interaction's share of all variance, over all queries,
     keys and distances; rest_: without the first token. slow_norm_share: of the slowest three eighths of the pairs.
     key_correlation, mean_correlation: how the dummy-distance matrices keep the key component and follow a_d.
     """
-    queries = by_sequence(ADDITIVITY_BY_SEQUENCE, additivity)
-    pattern = by_sequence(PATTERNS_BY_SEQUENCE, patterns, slow=SLOW)
-    dummy = by_sequence(DUMMIES_BY_SEQUENCE, dummies)
+    queries = query.columns(ADDITIVITY_BY_SEQUENCE, files=additivity)
+    pattern = query.columns(PATTERNS_BY_SEQUENCE, files=patterns, slow=SLOW)
+    dummy = query.columns(DUMMIES_BY_SEQUENCE, files=dummies)
     rows = []
     for model in null_r:
-        own, norms, matrix = (_columns(table, model) for table in (queries, pattern, dummy))
-        row: dict[str, str | int | float] = {
+        own, norms, matrix = (query.where(frame, model=model) for frame in (queries, pattern, dummy))
+        row: dict[str, Any] = {
             "model": model,
-            "weights": "random" if model.endswith("-random") else "trained",
+            "weights": weights_of(model),
             "sequences": len(own["sequence"]),
             "layers": int(own["layers"].max()),
             "nope_layers": int(own["nope_layers"].max()),
             "heads": int(own["heads"].max()),
         }
         for name in ("r_additive", "r_closed_form", "interaction"):
-            row |= _mean_and_interval(f"mean_{name}", own[name], samples, seed)
+            row |= mean_with_interval(f"mean_{name}", own[name], samples, seed)
         row |= {"null_r": null_r[model], "random_r_additive": np.nan}
         for part, prefix in (("pooled_interaction", ""), ("rest_interaction", "rest_")):
             row[part] = _ratio(norms[f"{prefix}interaction"], norms[f"{prefix}variance"])
-        row |= _mean_and_interval("slow_norm_share", norms["slow_norm_share"], samples, seed)
+        row |= mean_with_interval("slow_norm_share", norms["slow_norm_share"], samples, seed)
         for name in ("key_correlation", "mean_correlation"):
-            row |= _mean_and_interval(name, matrix[name], samples, seed)
+            row |= mean_with_interval(name, matrix[name], samples, seed)
         rows.append(row)
     r_additive = {row["model"]: row["mean_r_additive"] for row in rows}
-    return [row | {"random_r_additive": r_additive.get(f"{row['model']}-random", np.nan)} for row in rows]
+    return [row | {"random_r_additive": r_additive.get(control_of(row["model"]), np.nan)} for row in rows]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:

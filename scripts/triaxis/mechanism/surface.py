@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triaxis.attention.rope import from_table
-from triaxis.base import parquet
-from triaxis.base.query import columns
+from triaxis.base import parquet, query
 from triaxis.logits.features import read_features
 from triaxis.mechanism.additivity import Grid, closed_form
 from triaxis.mechanism.complex_form import heads_as_components, turns_at
@@ -30,21 +29,21 @@ def typical_surface(additivity: str, features: str, rope: str, grid: Grid) -> tu
 
     Returns the surface, its keys sorted by g, and a title that names the head.
     """
-    rows = columns(
-        "SELECT sequence, layer, head, query, r_additive FROM read_parquet($file) WHERE r_additive IS NOT NULL "
+    rows = query.columns(
+        f"SELECT sequence, layer, head, query, r_additive FROM {query.stage()} WHERE r_additive IS NOT NULL "
         "QUALIFY sequence = min(sequence) OVER () AND query = max(query) OVER () ORDER BY r_additive, layer, head",
-        file=additivity,
+        files=[additivity],
     )
     place = (len(rows["layer"]) - 1) // 2
-    sequence, layer, head, query = (int(rows[name][place]) for name in ("sequence", "layer", "head", "query"))
+    sequence, layer, head, position = (int(rows[name][place]) for name in ("sequence", "layer", "head", "query"))
     rotary = from_table(parquet.read_parquet(rope))[layer]
     own = next(part for part in read_features(features, [layer]) if part.sequence == sequence)
     queries, keys = next((q, k) for number, q, k in heads_as_components(own, rotary) if number == head)
     form = closed_form(keys[grid.keys], keys.mean(0), len(rotary.frequency), turns_at(rotary, grid.distances))
-    one = queries[[query]]
+    one = queries[[position]]
     g = form.g(one)[0]
     order = np.argsort(g, kind="stable")
     additive = form.f(one)[0][:, None] + g[order]
     surface = Surface(grid.distances, grid.keys[order], form.logits(one)[0][:, order], additive)
     r = float(rows["r_additive"][place])
-    return surface, f"layer {layer} head {head}, query {query}: r_additive = {r:.3f}, the median head"
+    return surface, f"layer {layer} head {head}, query {position}: r_additive = {r:.3f}, the median head"

@@ -18,9 +18,7 @@ def choose_device(name: str) -> torch.device | None:
     device = torch.device(name)
     present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
     if (device.index or 0) >= present:
-        raise UserError(
-            f"features.device '{name}' is not on this machine ({present} {device.type} devices); try 'auto'"
-        )
+        raise UserError(f"run.device '{name}' is not on this machine ({present} {device.type} devices); try 'auto'")
     return device
 
 

@@ -104,7 +104,7 @@ def load_model(
 def open_model(
     record: str | Path, options: Mapping[str, Any], random_seed: int | None, attention: str | None = None
 ) -> PreTrainedModel:
-    """The model of a record that fetch_model wrote, its files verified; options: `device` and `dtype` of `features`.
+    """The model of a record that fetch_model wrote, its files verified; options: `device` and `dtype` of `run`.
 
     Raises UserError as `sources.verify`, `choose_device` and `load_model` do.
     """
@@ -120,15 +120,15 @@ def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:
     return upstream["revision"] + ("" if random_seed is None else f" random weights, seed {random_seed}")
 
 
-def run_metadata(params: Mapping[str, Any], options: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, str]:
+def run_metadata(params: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, str]:
     """The key-value metadata of a file that a model made in a run.
 
-    params: the rule's, `random_seed` among them; options: as for `open_model`; upstream: of the file that it read.
+    params: the rule's, `device`, `dtype` and `random_seed` among them; upstream: of the file that it read.
     """
     own = dict(upstream) | {"revision": revision_of(upstream, params["random_seed"])}
     return provenance.describe(params, own) | {
-        "device": describe_device(choose_device(options["device"])),
-        "dtype": options["dtype"],
+        "device": describe_device(choose_device(params["device"])),
+        "dtype": params["dtype"],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }

@@ -37,7 +37,7 @@ def require_memory(config: PreTrainedConfig, dtype: torch.dtype, device: torch.d
         raise UserError(
             f"a model of type '{config.model_type}' needs {need / 2**30:.1f} GiB for its weights in "
             f"{str(dtype).removeprefix('torch.')}, and {device or 'the sum of all devices'} has {free / 2**30:.1f} GiB "
-            "free: take a machine with more, features.device spread, or features.dtype bfloat16"
+            "free: take a machine with more, run.device spread, or run.dtype bfloat16"
         )
 
 

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import duckdb
 
+from triaxis.base import query
 from triaxis.base.files import REMEDIES
 
 
 def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and one a
-    CSV table. The globs are kept as given: relative ones hold in the folder that the pipeline runs in. Raises OSError
-    if the disk is full or may not be written."""
+    """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and, in the
+    schema `tables`, one a CSV table.
+
+    The globs are kept as given: relative ones hold in the folder that the pipeline runs in. Raises OSError if the disk
+    is full or may not be written.
+    """
     try:
         _create_views(path, stages, tables)
     except duckdb.IOException as error:
@@ -25,12 +29,8 @@ def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, s
 
 def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
     with duckdb.connect(str(path)) as connection:
-        for name, glob in stages.items():
-            # A model's name stays text, even one that looks like a number or a date.
-            hive = ", hive_types_autocast = false" if "model=" in glob else ""
-            connection.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM "
-                f"read_parquet('{glob}', hive_partitioning = {'model=' in glob}{hive})"
-            )
-        for name, file in tables.items():
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{file}')")
+        connection.execute("CREATE SCHEMA tables")
+        views = {name: query.stage(f"'{glob}'") for name, glob in stages.items()}
+        views |= {f"tables.{name}": query.table(f"'{file}'") for name, file in tables.items()}
+        for name, rows in views.items():
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")

@@ -3,17 +3,23 @@
 Each function takes arrays and returns a figure; `save` writes it as PDF, SVG and PNG.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from triaxis.base import files
+from triaxis.base.names import control_of, is_control
 
 mpl.use("Agg")
+
+Array = NDArray[np.floating]
 
 # Okabe & Ito 2008.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
@@ -50,7 +56,31 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
 def trained_and_control(models: Sequence[str]) -> list[tuple[str, str | None]]:
     """[(model, its random control or None)] of the models as trained, in their order."""
     return [
-        (model, f"{model}-random" if f"{model}-random" in models else None)
-        for model in models
-        if not model.endswith("-random")
+        (model, control_of(model) if control_of(model) in models else None) for model in models if not is_control(model)
     ]
+
+
+def filled(panels: NDArray, pairs: Sequence[tuple[str, str | None]]) -> Iterator[tuple[Axes, str]]:
+    """(panel, model) of a grid of panels with a row a (model, control); the place of a missing control stays empty."""
+    for row, pair in zip(panels, pairs, strict=True):
+        for panel, model in zip(row, pair, strict=True):
+            if model is None:
+                panel.set_axis_off()
+            else:
+                yield panel, model
+
+
+def plot_by_head(r: Mapping[str, Array], label: str) -> Figure:
+    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
+    pairs = trained_and_control(list(r))
+    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
+    height = 0.5 + 1.75 * len(pairs)
+    figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
+    for panel, model in filled(panels, pairs):
+        image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
+        panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
+        panel.set_xlabel("layer")
+    for row in panels:
+        row[0].set_ylabel("head")
+    figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)
+    return figure

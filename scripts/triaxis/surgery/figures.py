@@ -1,15 +1,16 @@
 """The figures of the surgery: what a model loses when its logits become a sum of position and meaning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
+from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, GREY)
+CYCLE = (BLUE, ORANGE, GREEN, VERMILION, GREY)
 
 
 def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
@@ -17,7 +18,7 @@ def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
     figure, panel = plt.subplots(figsize=(WIDTH * 0.7, 2.6))
     order = list(next(iter(losses.values())).variants)
     for number, (model, own) in enumerate(losses.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = CYCLE[number % len(CYCLE)]
         shift = 0.15 * (number - (len(losses) - 1) / 2)
         places = shift + np.array([order.index(variant) for variant in own.variants])
         errors = np.abs(np.stack([own.loss - own.low, own.high - own.loss]))
@@ -41,9 +42,19 @@ def plot_steps(steps: Steps) -> Figure:
     both.set(xlabel="layer", ylabel="loss (nats a token)", title="many layers replaced")
     both.legend(loc="center right")
     for number, (layer, loss) in enumerate(steps.heads.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = CYCLE[number % len(CYCLE)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")
     heads.axhline(0, color=GREY, linewidth=0.5)
     heads.set(xlabel="head", ylabel="loss added (nats a token)", title="one head replaced")
     heads.legend()
     return figure
+
+
+def surgery(table: str, models: Sequence[str]) -> Figure:
+    """The loss of each additive variant, all layers replaced, from surgery.csv."""
+    return plot_surgery(summary.surgery_losses(table, models))
+
+
+def steps(surgery: str, model: str, variant: str) -> Figure:
+    """The loss of one variant layer by layer, from both ends, and head by head, from a model's file of surgery/."""
+    return plot_steps(summary.surgery_steps(surgery, variant))

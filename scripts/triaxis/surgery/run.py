@@ -1,9 +1,8 @@
-"""Surgery: run a model whose logits are replaced by additive ones, and see what it loses.
+"""Surgery: replace a model's logits by additive ones, and measure what it loses.
 
 The logits W of chosen layers and heads become f + g, or a half of it, inside the model's own forward pass; softmax,
-mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer
-are not run again: they answer with what they gave in a run that agrees with this one up to there.
-docs/method.md, "Surgery".
+mask, softcap, sinks and values stay the model's own (`Call.with_logits`). Blocks before the first replaced layer reuse
+cached outputs. docs/method/surgery.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,19 +18,19 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
-from triaxis.attention.layout import Layout, measure_rotary
+from triaxis.attention.layout import Layout
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
 from triaxis.model.answering import answering
-from triaxis.surgery import additive
+from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
 from triaxis.surgery.additive import Additive
 from triaxis.surgery.schema import SURGERY
 
 Tensor = torch.Tensor
 
 # How far the loss may move when each layer gets its own logits back, and nothing else: nats a token.
-TOLERANCE = 1e-3
+ALLOWED_MOVE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Intervention:
-    """One intervention: `layers` are replaced, in them `heads` (None: all), starting from `base`'s state at `start`.
+    """Which logits are replaced: those of `layers`, in them of `head` (None: of all heads).
 
-    base: the plain model or the one with all layers replaced; its blocks before layer `start` are not run again.
+    base: the run, plain or replaced (all layers), whose cached outputs stand for the blocks before layer `start`.
     scope, layer, head: as the rows of surgery/ name it.
     """
 
@@ -91,7 +90,7 @@ def interventions_by_head(layers: Sequence[int], heads: int) -> Iterator[Interve
             yield Intervention("head", layer, head, frozenset([layer]), "plain", layer)
 
 
-def replace(
+def replace_logits(
     variant: Variant,
     forms: Mapping[tuple[str, int], Additive],
     rotaries: Mapping[int, Rotary],
@@ -156,31 +155,22 @@ def _recording(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[No
             handle.remove()
 
 
-class Reference:
-    """The plain model's predictions of each next token, which every intervention is compared with."""
+def mean_measures(plain: PlainPredictions, predictions: Tensor, tokens: Tensor) -> dict[str, float]:
+    """Means over one sequence: loss (nats a token), perplexity, top-1 agreement and KL(plain || these predictions).
 
-    def __init__(self, logits: Tensor, tokens: Tensor) -> None:
-        """logits (sequences, length, vocabulary), tokens (sequences, length)."""
-        self.target = tokens[:, 1:, None]
-        self.logs = [row[:-1].float().log_softmax(-1) for row in logits]
-        self.probabilities = [row.exp() for row in self.logs]
-        self.best = logits[:, :-1].argmax(-1)
-
-    def compare(self, logits: Tensor) -> list[dict[str, float]]:
-        """Loss (nats a token), perplexity, top-1 agreement and KL(plain || these logits), a dict a sequence."""
-        rows = []
-        for n, row in enumerate(logits):  # one sequence at a time: a vocabulary of logits is large
-            logs = row[:-1].float().log_softmax(-1)
-            loss = -logs.gather(-1, self.target[n]).double().mean().item()
-            agreement = (logs.argmax(-1) == self.best[n]).double().mean().item()
-            kl = torch.sum(self.probabilities[n] * (self.logs[n] - logs), dim=-1).double().mean().item()
-            # A divergence below 0 is rounding.
-            rows.append({"loss": loss, "perplexity": float(np.exp(loss)), "agreement": agreement, "kl": max(kl, 0.0)})
-        return rows
+    predictions (length - 1, vocabulary), tokens (length,).
+    """
+    logs = log_probabilities(predictions)
+    measures = losses_of(logs, tokens[1:]), plain.agreement(logs), plain.kl(logs)
+    loss, agreement, kl = (values.double().mean().item() for values in measures)
+    return {"loss": loss, "perplexity": float(np.exp(loss)), "agreement": agreement, "kl": max(kl, 0.0)}
 
 
-class SharedRun:
-    """A model and one batch of sequences: its plain run is done once and shared by all interventions."""
+class InterventionRunner:
+    """Runs a model on one batch of sequences, with an intervention at a time.
+
+    What each block gave in the plain run is cached, and in a run that `keep` names; later runs reuse it.
+    """
 
     def __init__(self, model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32]) -> None:
         self.model, self.layouts = model, layouts
@@ -188,25 +178,30 @@ class SharedRun:
         self.ids = torch.from_numpy(tokens).long().to(model.device)
         self.rotaries: dict[int, Rotary] = {}
         self.outputs: dict[str, list[Any]] = {}
-        logits = self._run(self._observe, keep="plain")
-        self.reference = Reference(logits, self.ids)
-        self.plain = self.reference.compare(logits)
+        predictions = self._run(self._observe, keep="plain")
+        self.predictions = [PlainPredictions(row[:-1]) for row in predictions]
+        self.plain = self._compare(predictions)
+
+    def _compare(self, predictions: Tensor) -> list[dict[str, float]]:
+        """`mean_measures` a sequence at a time: predictions over a vocabulary are large."""
+        each = zip(self.predictions, predictions, self.ids, strict=True)
+        return [mean_measures(plain, row[:-1], tokens) for plain, row, tokens in each]
 
     def _observe(self, call: Call) -> tuple[Tensor, Tensor | None]:
-        self.rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
+        self.rotaries[call.layer] = call.rotary()
         return call.plain()
 
     def _run(self, attend: Attend, base: str = "", first: int = 0, keep: str = "") -> Tensor:
-        """Logits of one pass; blocks before `first` answer from `base`, all outputs are kept under `keep`."""
+        """Predictions of one pass; blocks before `first` answer from `base`, all outputs are kept under `keep`."""
         answers = self.outputs[base][:first] if first else []
         outputs: list[Any] = []
         with attending(self.model, self.layouts, attend), answering(zip(self.blocks, answers, strict=False)):
             if not keep:
                 return self.model(input_ids=self.ids, use_cache=False).logits
             with _recording(self.blocks, outputs):
-                logits = self.model(input_ids=self.ids, use_cache=False).logits
+                predictions = self.model(input_ids=self.ids, use_cache=False).logits
         self.outputs[keep] = outputs
-        return logits
+        return predictions
 
     def rotating(self) -> list[int]:
         """The layers whose logits depend on distance: those that surgery can replace."""
@@ -215,48 +210,11 @@ class SharedRun:
     def run(
         self, variant: Variant, forms: Mapping[tuple[str, int], Additive], intervention: Intervention, keep: str = ""
     ) -> list[dict[str, float]]:
-        """What `Reference.compare` says of one intervention, a dict a sequence."""
+        """What `mean_measures` says of one intervention, a dict a sequence."""
         after = [n for layer, n in self.index.items() if layer < intervention.start]
         first = max(after) + 1 if after else 0
-        attend = replace(variant, forms, self.rotaries, intervention.layers, intervention.head)
-        return self.reference.compare(self._run(attend, intervention.base, first, keep))
-
-
-@torch.inference_mode()
-def calibrate_model(
-    model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32], *, batch: int
-) -> dict[tuple[str, int], Additive]:
-    """(form, layer) -> parameters of every additive form, from the plain model on tokens (sequences, length).
-
-    Layers that do not rotate are left out.
-    """
-    rotaries: dict[int, Rotary] = {}
-    totals: dict[int, dict[str, Tensor]] = {}
-    progress = tqdm(total=len(tokens) * len(layouts), unit="layer", desc="calibrate", mininterval=5)
-
-    def attend(call: Call) -> tuple[Tensor, Tensor | None]:
-        if call.layer not in rotaries:
-            rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
-        rotary = rotaries[call.layer]
-        if len(rotary.frequency):
-            new, old = (
-                additive.calibration_sums(call.query, call.key, call.weights(), rotary),
-                totals.get(call.layer, {}),
-            )
-            totals[call.layer] = {name: value + old.get(name, 0) for name, value in new.items()}
-        progress.update(len(call.query))
-        return call.plain()
-
-    for start in range(0, len(tokens), batch):
-        with attending(model, layouts, attend):
-            ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
-            model.base_model(input_ids=ids, use_cache=False)
-    progress.close()
-    return {
-        (name, layer): form
-        for layer, total in totals.items()
-        for name, form in additive.calibrate(total, rotaries[layer]).items()
-    }
+        attend = replace_logits(variant, forms, self.rotaries, intervention.layers, intervention.head)
+        return self._compare(self._run(attend, intervention.base, first, keep))
 
 
 @torch.inference_mode()
@@ -280,33 +238,33 @@ def run_surgery(
     """
     rows: list[dict[str, Any]] = []
 
-    def record(shared: SharedRun, first: int, name: str, intervention: Intervention, keep: str = "") -> None:
+    def record(runner: InterventionRunner, first: int, name: str, intervention: Intervention, keep: str = "") -> None:
         key = {"variant": name, "scope": intervention.scope, "layer": intervention.layer, "head": intervention.head}
-        for number, result in enumerate(shared.run(VARIANTS[name], forms, intervention, keep), first):
+        for number, result in enumerate(runner.run(VARIANTS[name], forms, intervention, keep), first):
             rows.append({"sequence": numbers[number]} | key | result)
         progress.update()
 
     for first in range(0, len(tokens), batch):
-        shared = SharedRun(model, layouts, tokens[first : first + batch])
-        layers = shared.rotating()
+        runner = InterventionRunner(model, layouts, tokens[first : first + batch])
+        layers = runner.rotating()
         whole = Intervention("all", None, None, frozenset(layers), "plain", layers[0])
         progress = tqdm(VARIANTS, unit="pass", desc="surgery, whole", mininterval=5)
         for name in VARIANTS:
-            record(shared, first, name, whole)
-        _check([row for row in rows if row["variant"] == "exact"][-len(shared.plain) :], shared.plain)
+            record(runner, first, name, whole)
+        _check([row for row in rows if row["variant"] == "exact"][-len(runner.plain) :], runner.plain)
         progress.close()
     if stepwise:
         # One batch: the plain states, and those with all layers replaced, are held for all steps.
-        shared = SharedRun(model, layouts, tokens[:step_sequences])
+        runner = InterventionRunner(model, layouts, tokens[:step_sequences])
         heads = len(next(iter(forms.values())).key)
         steps = 3 * len(layers) + min(heads_of_layers, len(layers)) * heads
         progress = tqdm(total=len(stepwise) * steps, unit="pass", desc="surgery, stepwise", mininterval=5)
         for name in stepwise:
-            shared.run(VARIANTS[name], forms, whole, keep="replaced")
+            runner.run(VARIANTS[name], forms, whole, keep="replaced")
             for intervention in interventions_by_layer(layers):
-                record(shared, 0, name, intervention)
+                record(runner, 0, name, intervention)
             for intervention in interventions_by_head(most_damaging(rows, name)[:heads_of_layers], heads):
-                record(shared, 0, name, intervention)
+                record(runner, 0, name, intervention)
         progress.close()
     return pa.Table.from_pylist(rows, schema=SURGERY)
 
@@ -323,8 +281,8 @@ def most_damaging(rows: Sequence[Mapping[str, Any]], variant: str) -> list[int]:
 def _check(exact: Sequence[Mapping[str, float]], plain: Sequence[Mapping[str, float]]) -> None:
     """Refuse a model that its own logits, put back, change."""
     moved = max(abs(one["loss"] - other["loss"]) for one, other in zip(exact, plain, strict=True))
-    if not moved <= TOLERANCE:
+    if not moved <= ALLOWED_MOVE:
         raise UserError(
-            f"the model's own logits, put back, move its loss by {moved:.1e} nats a token, above {TOLERANCE:.0e}: "
-            "its attention reads more than logits; try features.dtype float32, or do without surgery for it"
+            f"the model's own logits, put back, move its loss by {moved:.1e} nats a token, above {ALLOWED_MOVE:.0e}: "
+            "its attention reads more than logits; try run.dtype float32, or do without surgery for it"
         )

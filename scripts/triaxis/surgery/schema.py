@@ -2,28 +2,30 @@
 
 import pyarrow as pa
 
+# calibration/model=MODEL/parameters.parquet: a pair's constants in one additive form
 CALIBRATION = pa.schema(
     [
-        ("layer", pa.int16()),
-        ("head", pa.int16()),
-        ("form", pa.string()),
-        ("pair", pa.int16()),
-        ("key_real", pa.float64()),
-        ("key_imaginary", pa.float64()),
-        ("turn_real", pa.float64()),
-        ("turn_imaginary", pa.float64()),
+        ("layer", pa.int16()),  # layer, from 0
+        ("head", pa.int16()),  # query head, from 0
+        ("form", pa.string()),  # the additive form
+        ("pair", pa.int16()),  # number of the rotary pair, as in rope/
+        ("key_real", pa.float64()),  # the constant key, real part
+        ("key_imaginary", pa.float64()),  # and imaginary part
+        ("turn_real", pa.float64()),  # the constant turn, real part
+        ("turn_imaginary", pa.float64()),  # and imaginary part
     ]
 )
+# surgery/model=MODEL/surgery.parquet: a run on additive logits, of one sequence
 SURGERY = pa.schema(
     [
-        ("sequence", pa.int32()),
-        ("variant", pa.string()),
-        ("scope", pa.string()),
-        ("layer", pa.int16()),
-        ("head", pa.int16()),
-        ("loss", pa.float64()),
-        ("perplexity", pa.float64()),
-        ("agreement", pa.float64()),
-        ("kl", pa.float64()),
+        ("sequence", pa.int32()),  # number of the sequence, from 0
+        ("variant", pa.string()),  # what replaces the logits
+        ("scope", pa.string()),  # 'all', 'layer', 'from_first', 'from_last' or 'head'
+        ("layer", pa.int16()),  # the layer of the scope; null for all
+        ("head", pa.int16()),  # the head of the scope; null but for head
+        ("loss", pa.float64()),  # nats a token
+        ("perplexity", pa.float64()),  # exp of the loss
+        ("agreement", pa.float64()),  # share of positions with the plain model's most likely next token
+        ("kl", pa.float64()),  # KL(plain || surgery) of the next token, nats
     ]
 )

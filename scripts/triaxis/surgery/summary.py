@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.base.query import columns
-from triaxis.base.stats import interval, mean
+from triaxis.base import query, tables
+from triaxis.base.query import Files
+from triaxis.base.stats import mean_with_interval
 
 Array = NDArray[np.floating]
 
@@ -38,57 +38,51 @@ class Steps:
 
 
 # One row a (model, variant, sequence): the runs of surgery in which all layers were replaced.
-WHOLE_SURGERY = """
+WHOLE_SURGERY = f"""
 SELECT model, variant, sequence, loss, perplexity, agreement, kl
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 WHERE scope = 'all' ORDER BY model, variant, sequence
 """
 
 
-def by_variant(files: Sequence[str | Path], models: Sequence[str], samples: int, seed: int) -> list[dict]:
+def by_variant(files: Files, models: Sequence[str], samples: int, seed: int) -> list[dict]:
     """The rows of surgery.csv, from all files of surgery/: one a (model, variant), models in the order given and
     variants by their loss, means over sequences, the loss with its interval."""
-    with duckdb.connect(config={"threads": 2}) as connection:
-        table = connection.sql(WHOLE_SURGERY, params={"files": [str(file) for file in files]}).to_arrow_table()
-    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    frame = query.columns(WHOLE_SURGERY, files=files)
     rows = []
     for model in models:
-        own = []
+        of_model = []
         for variant in sorted(set(frame["variant"])):
-            chosen = (frame["model"] == model) & (frame["variant"] == variant)
-            low, high = interval((frame["loss"][chosen],), mean, samples, seed)
-            means = {name: float(frame[name][chosen].mean()) for name in ("loss", "perplexity", "agreement", "kl")}
-            own.append(
-                {"model": model, "variant": variant, "sequences": int(chosen.sum())}
-                | {"loss": means["loss"], "loss_low": low, "loss_high": high}
-                | means
+            own = query.where(frame, model=model, variant=variant)
+            of_model.append(
+                {"model": model, "variant": variant, "sequences": len(own["loss"])}
+                | mean_with_interval("loss", own["loss"], samples, seed)
+                | {name: float(own[name].mean()) for name in ("perplexity", "agreement", "kl")}
             )
-        rows += sorted(own, key=lambda row: row["loss"])
+        rows += sorted(of_model, key=lambda row: row["loss"])
     return rows
 
 
 def surgery_losses(table: str | Path, models: Sequence[str]) -> dict[str, Losses]:
     """model -> the losses of its variants, least first, from surgery.csv."""
-    rows = columns("SELECT model, variant, loss, loss_low, loss_high FROM read_csv($file)", file=str(table))
+    rows = tables.read_columns(table)
+    by_model = {model: query.where(rows, model=model) for model in models}
     return {
-        model: Losses(
-            rows["variant"][rows["model"] == model].tolist(),
-            *(rows[name][rows["model"] == model].astype(float) for name in ("loss", "loss_low", "loss_high")),
-        )
-        for model in models
+        model: Losses(own["variant"].tolist(), own["loss"], own["loss_low"], own["loss_high"])
+        for model, own in by_model.items()
     }
 
 
 def surgery_steps(surgery: str | Path, variant: str) -> Steps:
     """The mean losses of one variant's steps, from a file of surgery/; heads of the worst layer first."""
-    rows = columns(
-        "WITH own AS (SELECT * FROM read_parquet($file)), "
+    rows = query.columns(
+        f"WITH own AS (SELECT * FROM {query.stage()}), "
         "taken AS (SELECT DISTINCT sequence FROM own WHERE scope = 'layer') "
         "SELECT CASE WHEN variant = 'exact' THEN 'plain' ELSE scope END AS scope, layer, head, "
         "avg(loss ORDER BY sequence) AS loss FROM own "
         "WHERE sequence IN (FROM taken) AND (variant = $variant OR (variant = 'exact' AND scope = 'all')) "
         "GROUP BY ALL ORDER BY scope, layer, head",
-        file=str(surgery),
+        files=[surgery],
         variant=variant,
     )
     by_scope = {scope: rows["loss"][rows["scope"] == scope] for scope in np.unique(rows["scope"])}

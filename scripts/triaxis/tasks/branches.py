@@ -1,8 +1,8 @@
 """One pass of a model that reads a prompt and every answer to it, each answer as if it alone followed the prompt.
 
 The answers are *branches*: they stand one after another behind the prompt, each counts its positions from the prompt's
-end, and an explicit mask lets each see the prompt and itself. Of the perturbations (`perturb`), each moves
-tokens of the prompt's context and nothing else. docs/method.md, "Tasks".
+end, and an explicit mask lets each see the prompt and itself. A perturbation (`tolerance.perturb`) moves tokens of the
+prompt's context and nothing else. docs/method/tasks.md, "How it is run".
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
+from triaxis.model.head import log_probabilities, losses_of
 from triaxis.tasks.items import Item, Tokens
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.perturb import require_fixed_table, scatter
@@ -70,7 +71,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class ContextDisplacement(Displacement):
-    """A displacement in whose feature perturbation only what the context's tokens had to do with is off.
+    """A displacement of the context's tokens: the feature perturbation changes no distance between two others.
 
     context: the positions among which tokens moved.
     """
@@ -154,8 +155,8 @@ def _perturbed(
     displacements: Sequence[ContextDisplacement],
     layers: Sequence[int] | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The ids and position ids of a pass of `packs` perturbed by `perturbation`; while open, the model's attention is
-    too."""
+    """The ids and position ids of a pass of `packs` under `perturbation`, which, while open, changes the model's
+    attention too."""
     tokens = np.stack([pack.tokens for pack in packs])
     position = np.stack([pack.position for pack in packs])
     for row, (pack, own) in enumerate(zip(packs, displacements, strict=True)):
@@ -192,7 +193,7 @@ def score_answers(
 ) -> list[list[Answered]]:
     """Every answer of every item, by one pass for each `batch` items of equal length.
 
-    perturbation, displacements: how each prompt is perturbed, and by what; None for not at all. layers: those that the
+    displacements: of each prompt, as `perturbation` applies them; None for plain prompts. layers: those that the
     feature perturbation changes, None for all. Raises UserError for a model whose positions cannot be perturbed alone,
     or whose layers' masks are not known.
     """
@@ -213,26 +214,27 @@ def score_answers(
             ids,
             positions,
         ):
-            logits = model(
+            predictions = model(
                 input_ids=ids,
                 position_ids=positions,
                 attention_mask=masks(model, packs),
                 use_cache=False,
                 logits_to_keep=longest - length + 1,  # the prompt's last token, and what follows it
             ).logits
-        for n, row in zip(chosen, logits, strict=True):
-            results[n] = _read(row.float().log_softmax(-1), items[n].answers)
+        for n, row in zip(chosen, predictions, strict=True):
+            results[n] = _read(log_probabilities(row), items[n].answers)
     return [results[n] for n in range(len(items))]
 
 
 def _read(logs: Tensor, answers: Sequence[Tokens]) -> list[Answered]:
-    """logs (1 + tokens of all answers but their last, vocabulary): the first row predicts each answer's first token."""
+    """logs (1 + tokens of all answers but their last, vocabulary): log-probabilities, in the first row those of each
+    answer's first token."""
     found, start = [], 1
     for answer in answers:
         rows = torch.tensor([0, *range(start, start + len(answer) - 1)], device=logs.device)
         start += len(answer) - 1
         target = torch.from_numpy(answer).long().to(logs.device)
         own = logs[rows]
-        log_probabilities = own.gather(-1, target[:, None])[:, 0].double().cpu().numpy()
-        found.append(Answered(log_probabilities, bool((own.argmax(-1) == target).all())))
+        losses = losses_of(own, target).double().cpu().numpy()
+        found.append(Answered(-losses, bool((own.argmax(-1) == target).all())))
     return found

@@ -65,18 +65,18 @@ def cloze_items(
     The wrong candidates are last words of other sentences. prefix: the special tokens that a text starts with, a part
     of the context that stays. Raises UserError if the corpus holds too few sentences.
     """
-    room = context - len(prefix)
+    available = context - len(prefix)
     items: list[tuple[Item, str, str]] = []
     pool: dict[str, None] = {}  # a set that keeps its order
     for text, start, word in _choose(texts, seed):
         pool.setdefault(word)
         if len(items) < count:
-            before = text[max(0, start - CHARACTERS * room) : start].rstrip()
+            before = text[max(0, start - CHARACTERS * available) : start].rstrip()
             tokens, offsets = encode(tokenizer, before)
             # A tokenizer that joins the text with the word would split it: such a sentence is passed over.
-            if len(tokens) >= room and following(tokenizer, before, f" {word}") is not None:
-                words = [STAYS] * len(prefix) + word_units(before, offsets[-room:]).tolist()
-                prompt = np.array([*prefix, *tokens[-room:]], np.int32)
+            if len(tokens) >= available and following(tokenizer, before, f" {word}") is not None:
+                words = [STAYS] * len(prefix) + word_units(before, offsets[-available:]).tolist()
+                prompt = np.array([*prefix, *tokens[-available:]], np.int32)
                 item = Item(prompt, np.array(words, np.int64), range(len(prefix), context), references=[word])
                 items.append((item, before, word))
         # Three times as many words as an item needs, so that they are not the same for all.
@@ -84,7 +84,7 @@ def cloze_items(
             break
     if len(items) < count or len(pool) < candidates:
         raise UserError(
-            f"the corpus holds {len(items)} sentences with {room} tokens before their last word, and {len(pool)} "
+            f"the corpus holds {len(items)} sentences with {available} tokens before their last word, and {len(pool)} "
             f"different last words: tasks.cloze asks for {count}, and tasks.candidates for {candidates}; lower them "
             "or tasks.cloze.context, or give a longer corpus"
         )

@@ -1,4 +1,4 @@
-"""The figure of the tasks: accuracy against the fraction of words perturbed, perturbation by perturbation."""
+"""The figure of the tasks: accuracy against the fraction of words moved, a line a perturbation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from triaxis.base import tables
+from triaxis.base.names import control_of
 from triaxis.report.style import GREY, WIDTH
 from triaxis.tolerance.figures import COLOURS, mark_fractions
 
@@ -17,7 +19,7 @@ APART = 0.04  # how far apart, in decades, the intervals of one fraction are dra
 Row = dict[str, Any]
 
 
-def plot_tasks(rows: Sequence[Row], model: str, control: str | None) -> Figure:
+def plot_tasks(rows: Sequence[Row], model: str, control: str) -> Figure:
     """rows: of tasks.csv, numbers as float. A column a task: above, the share answered right; below, for tasks with
     candidates, the share chosen, beside chance."""
     by_task = {
@@ -48,7 +50,7 @@ def plot_tasks(rows: Sequence[Row], model: str, control: str | None) -> Figure:
     return figure
 
 
-def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str | None, measure: str) -> None:
+def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str, measure: str) -> None:
     for number, (perturbation, colour) in enumerate(COLOURS.items()):
         own = [row for row in rows if row["model"] == model and row["perturbation"] == perturbation]
         if not own:
@@ -69,3 +71,8 @@ def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str | None, mea
     if measure == "chosen":
         panel.axhline(rows[0]["chance"], color="black", linewidth=0.8, linestyle=":", label="chance")
     panel.set(xlim=(-0.002, 1.3), ylim=(-0.04, 1.04))
+
+
+def tasks(table: str, model: str) -> Figure:
+    """A model's accuracy on the tasks against the fraction of words perturbed, from tasks.csv."""
+    return plot_tasks(tables.from_csv(table), model, control_of(model))

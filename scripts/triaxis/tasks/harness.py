@@ -1,7 +1,7 @@
-"""Any task of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness), under our perturbations.
+"""Any task of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness), plain and perturbed.
 
-The harness, an optional dependency, asks and judges; each question that it puts to the model goes through our own
-scoring, so that of a request only the context is perturbed, and the continuation is not.
+The harness, an optional dependency, asks and judges. Each of its requests goes through our own scoring, which perturbs
+the context and leaves the continuation as it is.
 """
 
 import zlib
@@ -37,8 +37,8 @@ def import_harness() -> Any:
 def context_item(
     tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], text: str, answer: Sequence[int] = ()
 ) -> Item:
-    """A context of the harness as an item: all its words may move. tokens: of `text`, of which the harness may have
-    cut the start, or put special tokens before it. Raises UserError if they are not."""
+    """A context of the harness as an item: all its words may move. tokens: of `text`, which the harness may have
+    shortened at its start, or put special tokens before. Raises UserError if they are not."""
     own, offsets = encode(tokenizer, text)
     count = min(len(own), len(tokens))
     if count and own[-count:] != list(tokens[-count:]):
@@ -59,7 +59,7 @@ def perturbed_model(
     fraction: float,
     batch: int,
 ) -> Any:
-    """An HFLM of the harness whose every request is perturbed; `.displacements` gathers by what."""
+    """An HFLM of the harness that perturbs every request; `.displacements` collects the displacement of each."""
 
     class Perturbed(import_harness().models.huggingface.HFLM):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -68,10 +68,8 @@ def question_items(
     """The first `count` questions as prompts of at most `length` tokens; what is too long loses its middle.
 
     template: with {context} and {input}. Only words of the context may be perturbed. Raises UserError if there are
-    fewer questions, or the template lacks one of the two.
+    fewer questions.
     """
-    if not all(f"{{{name}}}" in template for name in ("context", "input")):
-        raise UserError("tasks.longbench.prompt has no {context} or no {input}: it needs both")
     if len(questions) < count:
         raise UserError(
             f"tasks.longbench.items {count} is too many: its file holds {len(questions)} questions; lower it"
@@ -89,10 +87,10 @@ def _question(
     inside = (first <= offsets[:, 0]) & (offsets[:, 1] <= last)
     words = word_units(text, offsets)
     words = np.where(inside & ~np.isin(words, words[~inside]), words, STAYS)
-    places, room = np.arange(len(tokens)), length - len(prefix)
+    places, available = np.arange(len(tokens)), length - len(prefix)
     # As LongBench does, so that instructions and question stay; it then decodes and encodes again, which we do not.
-    half = room // 2
-    kept = [places] if len(tokens) <= room else [places[:half], places[-half:]]
+    half = available // 2
+    kept = [places] if len(tokens) <= available else [places[:half], places[-half:]]
     runs = whole_words(words, kept)
     chosen = np.concatenate(kept)
     context = len(prefix) + np.flatnonzero(inside[chosen])

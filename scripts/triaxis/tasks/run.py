@@ -1,6 +1,6 @@
-"""Run a model on the items of a task, plain and perturbed under each perturbation, and write down how it did.
+"""Run a model on the items of a task, plain and under each perturbation, and record how it answers.
 
-docs/method.md, "Tasks".
+docs/method/tasks.md.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the prompts are put through: each of `perturbations` with each of `fractions` of the units that may move,
+    """How prompts are perturbed: by each of `perturbations`, with each of `fractions` of the units that may move,
     swapped at most `window` units away; unit: 'word' or 'token'; layers: those of the feature perturbation, None for
     all."""
 
@@ -139,7 +139,7 @@ def generate(
     """Greedy continuation of a prompt, at most `new_tokens` tokens, by the model's own `generate`.
 
     displacement: of the prompt, None for none. layers: those that the feature perturbation changes. options: further
-    ones of `generate`. In the perturbations position and feature the whole text is read again for each token.
+    ones of `generate`. Under position and feature the model reads the whole text again for each token.
     """
     still = displacement is None or not displacement.shift.any()
     if not still and perturbation == "text":
@@ -147,10 +147,10 @@ def generate(
     ids = torch.from_numpy(tokens).long()[None].to(model.device)
     cached = still or perturbation == "text"
 
-    def plan(ids: torch.Tensor) -> list[ContextDisplacement]:
+    def grown(ids: torch.Tensor) -> list[ContextDisplacement]:
         return [displacement.grown(ids.shape[1])]  # type: ignore[union-attr]
 
-    with nullcontext() if cached else perturbing(model, layouts, perturbation, plan, layers):
+    with nullcontext() if cached else perturbing(model, layouts, perturbation, grown, layers):
         # An end or padding token of the model's own generation configuration is kept; its sampling is not.
         settings = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
         settings["pad_token_id"] = model.generation_config.pad_token_id or 0

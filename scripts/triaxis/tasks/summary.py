@@ -1,31 +1,23 @@
-"""The table of the tasks: accuracy, perturbation by perturbation and fraction by fraction, with bootstrap intervals
-over items."""
+"""The table of the tasks: accuracy by perturbation and fraction, with bootstrap intervals over items."""
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
-from triaxis.base.stats import interval
+from triaxis.base import query
+from triaxis.base.choices import PERTURBATIONS
+from triaxis.base.query import Files
+from triaxis.base.stats import interval, mean
 
 MEASURES = ("accuracy", "chosen", "log_probability", "moved_fraction", "displacement")
 BY_ITEM = f"""
-SELECT model, task, perturbation, fraction, item, {", ".join(MEASURES)}
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+SELECT model, task, perturbation, fraction, item, {", ".join(MEASURES)} FROM {query.stage()}
 ORDER BY model, task, perturbation, fraction, item
 """
 
 
-def _mean(values: NDArray, axis: int = -1) -> NDArray:
-    return values.mean(axis)
-
-
 def by_condition(
-    files: Sequence[str | Path],
+    files: Files,
     models: Sequence[str],
     tasks: Sequence[str],
     candidates: int,
@@ -36,35 +28,21 @@ def by_condition(
     accuracy and chosen with 95 % intervals, NaN where a task does not say. chance: of being chosen by a guess of
     `candidates`.
     """
-    with duckdb.connect(config={"threads": 2}) as connection:
-        table = connection.sql(BY_ITEM, params={"files": [str(file) for file in files]}).to_arrow_table()
-    frame = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    frame = query.columns(BY_ITEM, files=files)
     values = {name: frame[name].astype(float) for name in MEASURES}
     rows = []
     for model in models:
         for task in tasks:
             own = (frame["model"] == model) & (frame["task"] == task)
-            for perturbation in sorted(set(frame["perturbation"][own]), key=("text", "position", "feature").index):
+            for perturbation in sorted(set(frame["perturbation"][own]), key=PERTURBATIONS.index):
                 for fraction in np.unique(frame["fraction"][own & (frame["perturbation"] == perturbation)]):
                     here = own & (frame["perturbation"] == perturbation) & (frame["fraction"] == fraction)
                     row = {"model": model, "task": task, "perturbation": perturbation, "fraction": float(fraction)}
                     row |= {"items": int(here.sum())}
                     for name in ("accuracy", "chosen"):
-                        low, high = interval((values[name][here],), _mean, samples, seed)
+                        low, high = interval((values[name][here],), mean, samples, seed)
                         row |= {name: float(values[name][here].mean()), f"{name}_low": low, f"{name}_high": high}
                     chance = 1 / candidates if np.isfinite(row["chosen"]) else float("nan")
                     row |= {"chance": chance}
                     rows.append(row | {name: float(values[name][here].mean()) for name in MEASURES[2:]})
     return rows
-
-
-def read_conditions(table: str | Path) -> list[dict[str, Any]]:
-    """The rows of tasks.csv, numbers as float, NaN where there is none."""
-    with open(table) as file:
-        return [
-            {
-                name: value if name in ("model", "task", "perturbation") else float(value or "nan")
-                for name, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]

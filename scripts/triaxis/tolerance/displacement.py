@@ -2,7 +2,7 @@
 
 Of the n units of a sequence that may move, pairs at most `window` apart are drawn once from a seed, so that all but
 perhaps one unit has a partner; a fraction p swaps the first p of the pairs, in one seeded order. A larger p therefore
-swaps what a smaller one does, and more. docs/method.md, "Tolerance".
+swaps what a smaller one does, and more. docs/method/tolerance.md, "One displacement".
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ STAYS = -1
 class Displacement:
     """What became of the tokens of one sequence.
 
-    order: (length,) the token that stands at each place. moved_fraction: the fraction that moved of the units that may.
+    order: (length,) the token that now stands at each position. moved_fraction: of the units that may move, those that
+    did.
     seed: what the swaps were drawn with.
     """
 
@@ -38,7 +39,7 @@ class Displacement:
 
     @property
     def shift(self) -> NDArray[np.int64]:
-        """(length,) how many places each token moved, forward positive; they add up to 0."""
+        """(length,) by how many positions each token moved, forward positive; they add up to 0."""
         return self.new_position - np.arange(len(self.order))
 
     @property

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, filled, trained_and_control
+from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
 Array = NDArray[np.floating]
@@ -21,7 +22,7 @@ PAPER = (0.05, 0.1)
 
 
 def mark_fractions(panel: Axes, fractions: Array) -> None:
-    """An axis of fractions that has room for 0 and for small ones, with the paper's two marked."""
+    """An axis of fractions on which 0 and small ones are apart, with the paper's two marked."""
     smallest = float(min(fractions[fractions > 0], default=0.01))
     panel.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     panel.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
@@ -39,20 +40,17 @@ def plot_tolerance(ratios: Mapping[str, Mapping[str, Curve]]) -> Figure:
     figure, panels = plt.subplots(
         len(pairs), 2, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharey="row", sharex=True
     )
-    for row, pair in zip(panels, pairs, strict=True):
-        for panel, model in zip(row, pair, strict=True):
-            if model is None:
-                panel.set_axis_off()
-                continue
-            for perturbation, curve in ratios[model].items():
-                colour = COLOURS[perturbation]
-                panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=3, label=perturbation)
-                panel.fill_between(curve.fraction, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-            panel.set_yscale("log", base=2)
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            mark_fractions(panel, next(iter(ratios[model].values())).fraction)
-            panel.set_title(model)
-            panel.axhline(1, color=GREY, linewidth=0.5, zorder=0)
+    for panel, model in filled(panels, pairs):
+        for perturbation, curve in ratios[model].items():
+            colour = COLOURS[perturbation]
+            panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=3, label=perturbation)
+            panel.fill_between(curve.fraction, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+        panel.set_yscale("log", base=2)
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        mark_fractions(panel, next(iter(ratios[model].values())).fraction)
+        panel.set_title(model)
+        panel.axhline(1, color=GREY, linewidth=0.5, zorder=0)
+    for row in panels:
         row[0].set_ylabel("perplexity ratio")
         row[0].legend(loc="upper left")
     return figure
@@ -120,3 +118,18 @@ def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figu
         row[0].set_ylabel(f"change of the logits at p = {fraction:g} (rms)")
     figure.colorbar(points, ax=panels, label="layer", shrink=0.8, pad=0.02)
     return figure
+
+
+def tolerance(table: str) -> Figure:
+    """Perplexity by the fraction of words moved, each perturbation, with intervals, from tolerance.csv."""
+    return plot_tolerance(summary.curves(table))
+
+
+def cosines(cosines: Sequence[str]) -> Figure:
+    """How far each layer's attention output turns when order is perturbed, from cosines/."""
+    return plot_cosines(summary.cosines(cosines))
+
+
+def link(links: Sequence[str], fraction: float) -> Figure:
+    """The change of each head's logits as f alone predicts it, against the one that is seen, from links/."""
+    return plot_link(summary.links(links, fraction), fraction)

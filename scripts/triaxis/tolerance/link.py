@@ -1,11 +1,11 @@
-"""The link from the mechanism to tolerance: does f alone tell how much a displacement changes a head's logits?
+"""The link from the mechanism to tolerance: does f alone predict how much a displacement changes a head's logits?
 
 A distance that is off by delta changes a logit by
 
     w(d + delta, q, k) - w(d, q, k) = Re sum_m q_m conj(k_m) exp(1j t_m d) (exp(1j t_m delta) - 1)
 
 of which f(q, d + delta) - f(q, d), the same with the mean key for k, is what position alone predicts: g does not see
-distance. docs/method.md, "The link to the mechanism".
+distance. docs/method/tolerance.md, "The link to the mechanism".
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from triaxis.tolerance.schema import LINKS
 Array = NDArray[np.float64]
 
 # Queries of a sequence that are read, evenly spaced; with all keys before each, they sample the causal cells.
-QUERIES = 64
+SAMPLED_QUERIES = 64
 
 
 def offset_distribution(displacement: Displacement) -> dict[int, float]:
@@ -61,15 +61,15 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
     # Of each offset, over the cells: means of the change of f, of w, and of their squares and product.
     weights = np.array([[own.get(offset, 0.0) for offset in offsets] for own in distributions.values()])
     length = features.query.shape[1]
-    queries = evenly(length, min(QUERIES, length))
+    queries = evenly(length, min(SAMPLED_QUERIES, length))
     turn, swings = turns_at(rotary, np.arange(length)), turns_at(rotary, offsets) - 1
     parts: list[dict[str, NDArray]] = []
     for head, query, key in heads_as_components(features, rotary):
-        moments = []
+        means = []
         for swing in swings:
             f, w = changes(query, key, turn, queries, swing)
-            moments.append([f.mean(), w.mean(), f @ f / len(f), w @ w / len(w), f @ w / len(f)])
-        f, w, ff, ww, fw = (weights @ np.array(moments)).T
+            means.append([f.mean(), w.mean(), f @ f / len(f), w @ w / len(w), f @ w / len(f)])
+        f, w, ff, ww, fw = (weights @ np.array(means)).T
         variances = (ff - f**2) * (ww - w**2)
         with np.errstate(invalid="ignore", divide="ignore"):
             correlation = np.where(variances > 0, (fw - f * w) / np.sqrt(variances), np.nan)

@@ -1,8 +1,9 @@
-"""Run a model with its order perturbed, in one of three ways that share one displacement of the tokens.
+"""Run a model under a perturbation of order; the three perturbations share one displacement of the tokens.
 
 text: the tokens stand where the displacement puts them. position: they stay, and each has the position index that it
 would have there. feature: tokens, indices and mask stay, and in each attention logit the distance alone is off, by a
-difference of two tokens' shifts that each (query, key) draws for itself. docs/method.md, "Tolerance".
+difference of two tokens' shifts that each (query, key) draws for itself. docs/method/tolerance.md,
+"Three perturbations".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +15,14 @@ import torch
 from transformers import PreTrainedModel
 
 from triaxis.attention.capture import Attend, Call, attending
-from triaxis.attention.layout import Layout, measure_rotary
+from triaxis.attention.layout import Layout
 from triaxis.attention.pairs import as_real, phases, to_pairs
 from triaxis.attention.rope import Rotary
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.tolerance.displacement import Displacement
 
 Tensor = torch.Tensor
-
-PERTURBATIONS = ("text", "position", "feature")
 
 # Queries whose logits are worked on at once: above the diagonal, whole blocks are left out.
 BLOCK = 64
@@ -30,7 +30,7 @@ BLOCK = 64
 # The share of a block's cells that an offset needs to be worth a matrix product; the cells of others are summed singly.
 COMMON = 0.05
 
-Plan = Callable[[Tensor], Sequence[Displacement]]
+DisplacementsOf = Callable[[Tensor], Sequence[Displacement]]
 
 
 @contextmanager
@@ -38,20 +38,18 @@ def perturbing(
     model: PreTrainedModel,
     layouts: dict[int, Layout],
     perturbation: str,
-    plan: Plan,
+    displacements_of: DisplacementsOf,
     layers: Sequence[int] | None = None,
 ) -> Iterator[None]:
-    """While open, each forward pass of `model` is perturbed by `perturbation`.
+    """While open, `perturbation` applies to each forward pass of `model`.
 
-    plan: the token ids (batch, length) of a pass -> a displacement for each sequence, which the pass then has. layers:
-    those that the feature perturbation changes, None for all that rotate. A pass takes whole sequences: no cache, no
-    padding. Raises UserError if the model's position table changes with the largest position and the perturbation needs
-    a fixed one.
+    displacements_of: the token ids (batch, length) of a pass -> the displacement of each sequence. layers: those that
+    the feature perturbation changes, None for all that rotate. A pass takes whole sequences: no cache, no padding.
+    Raises UserError if the model's position table changes with the largest position and the perturbation needs a fixed
+    one.
     """
     if perturbation not in PERTURBATIONS:
-        raise UserError(
-            f"the perturbation '{perturbation}' of perturbing order is unknown; choose from {', '.join(PERTURBATIONS)}"
-        )
+        raise UserError(f"the perturbation '{perturbation}' is unknown; choose from {', '.join(PERTURBATIONS)}")
     if perturbation != "text":
         require_fixed_table(model)
     offsets: list[Tensor] = []
@@ -61,7 +59,7 @@ def perturbing(
         mask = kwargs.get("attention_mask")
         if kwargs.get("past_key_values") is not None or (mask is not None and not bool(mask.all())):
             raise ValueError("a perturbed pass takes whole sequences: pass use_cache=False and no padding")
-        displacements = plan(ids)
+        displacements = displacements_of(ids)
         if perturbation == "text":
             moved = ids.gather(1, _stack([each.order for each in displacements], ids))
             return ((moved, *args[1:]), kwargs) if args else (args, kwargs | {"input_ids": moved})
@@ -105,11 +103,13 @@ def require_fixed_table(model: PreTrainedModel) -> None:
                 )
 
 
-def scatter(offsets: Callable[[], Tensor], layers: Sequence[int] | None = None, places: Tensor | None = None) -> Attend:
+def scatter(
+    offsets: Callable[[], Tensor], layers: Sequence[int] | None = None, positions: Tensor | None = None
+) -> Attend:
     """The attention of a model in whose `layers` (None: all that rotate) cell (i, j) is at distance i - j + offset.
 
     offsets: gives (batch, length, length) int64 in each pass. Where all are 0 the attention is the model's own, to the
-    bit. places: as for `offset_logits`.
+    bit. positions: as for `offset_logits`.
     """
     rotaries: dict[int, Rotary] = {}
 
@@ -118,25 +118,27 @@ def scatter(offsets: Callable[[], Tensor], layers: Sequence[int] | None = None, 
         if not chosen or not bool(offsets().any()):
             return call.plain()
         if call.layer not in rotaries:
-            rotaries[call.layer] = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
-        return call.with_logits(offset_logits(call.query, call.key, rotaries[call.layer], offsets(), places))
+            rotaries[call.layer] = call.rotary()
+        return call.with_logits(offset_logits(call.query, call.key, rotaries[call.layer], offsets(), positions))
 
     return attend
 
 
-def offset_logits(query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor, places: Tensor | None = None) -> Tensor:
+def offset_logits(
+    query: Tensor, key: Tensor, rotary: Rotary, offsets: Tensor, positions: Tensor | None = None
+) -> Tensor:
     """w(i - j + offset_ij, q_i, k_j), (batch, heads, length, length); cells above the diagonal are not all filled.
 
     query (batch, heads, length, head_dim) and key (batch, key heads, length, head_dim), before rotation; offsets
     (batch, length, length). Queries are turned once more for each common value of the offsets, in one product with all
-    keys, of which each cell takes its own; cells of rare values turn their query themselves. places (batch, length): i
-    and j of the tokens, where they are not those in which they are stored.
+    keys, of which each cell takes its own; cells of rare values turn their query themselves. positions (batch, length):
+    i and j of the tokens, where these are not stored in their order.
     """
     query, key = (x if x.dtype == torch.float64 else x.float() for x in (query, key))
     length, groups = query.shape[2], key.shape[1]
     kept = torch.as_tensor(rotary.unrotated, device=query.device)
     still = rotary.scale * query.index_select(-1, kept)
-    positions = torch.arange(length)[None] if places is None else places.cpu()
+    positions = torch.arange(length)[None] if positions is None else positions.cpu()
     queries, keys = to_pairs(query, rotary), to_pairs(key, rotary)
     turn = phases(positions.flatten(), rotary).unflatten(0, positions.shape)[:, None]  # (batch, 1, length, pairs)
     turn = turn.to(queries.dtype).to(query.device)

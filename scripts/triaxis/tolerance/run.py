@@ -1,15 +1,11 @@
 """What a model loses when its order is perturbed, token by token and layer by layer.
 
 The plain run is done once: its attention outputs and last hidden states are kept, and what its head makes of the
-latter is what every perturbed run is compared with. docs/method.md, "Tolerance".
+latter is what every perturbed run is compared with. docs/method/tolerance.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,127 +15,42 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from triaxis.attention.layout import Layout
-from triaxis.attention.replay import attention_modules
-from triaxis.base import parquet
 from triaxis.base.errors import UserError
-from triaxis.model.head import predict
+from triaxis.model.head import PlainPredictions, log_probabilities, losses_of, predict
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.perturb import perturbing
-from triaxis.tolerance.schema import COSINES, TOLERANCE, plain_schema
+from triaxis.tolerance.plain import States, keeping
+from triaxis.tolerance.schema import COSINES, TOLERANCE
 
 Tensor = torch.Tensor
 
 
-@dataclass(frozen=True)
-class States:
-    """What is kept of one sequence's plain run, on the CPU.
+def measures_by_position(
+    plain: PlainPredictions, predictions: Tensor, tokens: Tensor, displacement: Displacement, moved: bool
+) -> dict[str, NDArray]:
+    """Measures of a perturbed run, (length,) each, by position in the unperturbed text; NaN where undefined.
 
-    attention: layer -> (length, size), what its attention adds to the residual stream. last: (length, size), what the
-    model's head reads.
+    predictions (length, vocabulary), by position in the text as perturbed; tokens (length,), unperturbed; moved:
+    whether they stand where the displacement puts them. loss: on the original next token, unless that now stands
+    before. perturbed_loss: on the token that now comes next. agreement: of the likeliest next token with the plain
+    run's. kl: KL(plain || perturbed).
     """
-
-    attention: Mapping[int, Tensor]
-    last: Tensor
-
-
-@contextmanager
-def _keeping(model: PreTrainedModel, outputs: dict[int, Tensor]) -> Iterator[None]:
-    """Put each attention module's output (batch, length, size) into `outputs`, by layer."""
-
-    def keep(layer: int, output: Any) -> None:
-        outputs[layer] = output[0] if isinstance(output, tuple) else output
-
-    handles = [
-        module.register_forward_hook(lambda module, args, output, layer=layer: keep(layer, output))
-        for layer, module in attention_modules(model).items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@torch.inference_mode()
-def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch: int) -> Iterator[States]:
-    """The states of each sequence, tokens (sequences, length), unperturbed."""
-    for start in tqdm(range(0, len(tokens), batch), unit="batch", desc="plain", mininterval=5):
-        attention: dict[int, Tensor] = {}
-        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
-        with _keeping(model, attention):
-            last = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        for row in range(len(ids)):
-            yield States({layer: output[row].cpu() for layer, output in attention.items()}, last[row].cpu())
-
-
-def states_to_tables(sequence: int, states: States) -> Iterator[pa.Table]:
-    """The rows of plain/ of one sequence: a table for each layer, and one without a layer for the last states."""
-    for layer, vectors in [*states.attention.items(), (None, states.last)]:
-        length, size = vectors.shape
-        schema = plain_schema(size)
-        columns = [
-            pa.array(np.full(length, sequence, dtype=np.int32)),
-            pa.array([layer] * length, pa.int16()),
-            pa.array(np.arange(length, dtype=np.int32)),
-            pa.FixedSizeListArray.from_arrays(
-                pa.array(vectors.float().numpy().ravel()), type=schema.field("vector").type
-            ),
-        ]
-        yield pa.Table.from_arrays(columns, schema=schema)
-
-
-def read_states(path: str | Path) -> Iterator[States]:
-    """The states of each sequence of a file of plain/, in its order. Raises UserError if it is damaged."""
-    attention: dict[int, Tensor] = {}
-    with parquet.open_parquet(path) as file:
-        for group in range(file.num_row_groups):
-            try:
-                table = file.read_row_group(group)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it and rerun") from None
-            flat = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-            vectors, layer = torch.from_numpy(flat.copy()), table["layer"][0].as_py()
-            if layer is not None:
-                attention[layer] = vectors
-                continue
-            yield States(attention, vectors)
-            attention = {}
-
-
-class Reference:
-    """The plain run's predictions for one sequence, at every position."""
-
-    def __init__(self, logits: Tensor, tokens: Tensor) -> None:
-        """logits (length, vocabulary), tokens (length,)."""
-        self.tokens = tokens
-        self.logs = logits.float().log_softmax(-1)
-        self.probabilities = self.logs.exp()
-        self.best = logits.argmax(-1)
-
-    def compare(self, logits: Tensor, displacement: Displacement, moved: bool) -> dict[str, NDArray]:
-        """Measures of a perturbed run, (length,) each, by position in the unperturbed text; NaN where undefined.
-
-        logits (length, vocabulary), by place; moved: whether the tokens stand where the displacement puts them. loss:
-        on the original next token, unless that now stands before. perturbed_loss: on the token that now comes next.
-        agreement: of the most likely next token with the plain run's. kl: KL(plain || perturbed).
-        """
-        length, places = len(self.tokens), torch.arange(len(self.tokens), device=self.tokens.device)
-        new_position = torch.from_numpy(displacement.new_position).to(places) if moved else places
-        text = self.tokens[torch.from_numpy(displacement.order).to(places)] if moved else self.tokens
-        logs = logits.float().log_softmax(-1)
-        logs = logs[new_position] if moved else logs
-        loss, perturbed = self.logs.new_full((2, length), float("nan"))
-        ahead = new_position[1:] > new_position[:-1]
-        loss[:-1][ahead] = -logs[:-1].gather(-1, self.tokens[1:, None])[:, 0][ahead]
-        inside = new_position < length - 1
-        perturbed[inside] = -logs[inside].gather(-1, text[new_position[inside] + 1][:, None])[:, 0]
-        kl = torch.linalg.vecdot(self.probabilities, self.logs - logs).clamp_min(0)  # below 0 is rounding
-        return {
-            "loss": loss.cpu().numpy(),
-            "perturbed_loss": perturbed.cpu().numpy(),
-            "agreement": (logs.argmax(-1) == self.best).cpu().numpy(),
-            "kl": kl.cpu().numpy(),
-        }
+    length, positions = len(tokens), torch.arange(len(tokens), device=tokens.device)
+    new_position = torch.from_numpy(displacement.new_position).to(positions) if moved else positions
+    text = tokens[torch.from_numpy(displacement.order).to(positions)] if moved else tokens
+    logs = log_probabilities(predictions)
+    logs = logs[new_position] if moved else logs
+    loss, perturbed = logs.new_full((2, length), float("nan"))
+    ahead = new_position[1:] > new_position[:-1]
+    loss[:-1][ahead] = losses_of(logs[:-1], tokens[1:])[ahead]
+    inside = new_position < length - 1
+    perturbed[inside] = losses_of(logs[inside], text[new_position[inside] + 1])
+    return {
+        "loss": loss.cpu().numpy(),
+        "perturbed_loss": perturbed.cpu().numpy(),
+        "agreement": plain.agreement(logs).cpu().numpy(),
+        "kl": plain.kl(logs).clamp_min(0).cpu().numpy(),
+    }
 
 
 @torch.inference_mode()
@@ -163,26 +74,26 @@ def run_perturbation(
     """
     if beyond := sorted(set(layers or []) - set(layouts)):
         raise UserError(f"tolerance.layers {beyond} are out of range: the model has layers 0 to {max(layouts)}")
-    fractions = sorted({fraction for _, fraction in displacements})
+    fractions, in_text = sorted({fraction for _, fraction in displacements}), perturbation == "text"
     progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"perturb {perturbation}", mininterval=5)
     for start in range(0, len(tokens), batch):
         ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
         states = [next(plain) for _ in ids]
         last = torch.stack([each.last for each in states]).to(model.device, model.dtype)
-        plain_logits = predict(model, last)
-        references = [Reference(*each) for each in zip(plain_logits, ids, strict=True)]
+        unperturbed = predict(model, last)
+        plain_predictions = [PlainPredictions(row) for row in unperturbed]
         for fraction in fractions:
             own = [displacements[number, fraction] for number in numbers[start : start + batch]]
             outputs: dict[int, Tensor] = {}
-            logits = plain_logits
+            predictions = unperturbed
             if any(each.shift.any() for each in own):
-                with perturbing(model, layouts, perturbation, partial(_given, own), layers), _keeping(model, outputs):
-                    logits = model(input_ids=ids, use_cache=False).logits
+                with perturbing(model, layouts, perturbation, partial(_given, own), layers), keeping(model, outputs):
+                    predictions = model(input_ids=ids, use_cache=False).logits
             rows, cosines = [], []
             for row, (number, moved) in enumerate(zip(numbers[start : start + batch], own, strict=True)):
-                measures = references[row].compare(logits[row], moved, perturbation == "text")
+                measures = measures_by_position(plain_predictions[row], predictions[row], ids[row], moved, in_text)
                 rows.append(_rows(number, fraction, moved, measures))
-                new_position = torch.from_numpy(moved.new_position) if perturbation == "text" else slice(None)
+                new_position = torch.from_numpy(moved.new_position) if in_text else slice(None)
                 for layer, before in states[row].attention.items():
                     after = outputs[layer][row].float().cpu()[new_position] if outputs else before
                     cosine = torch.cosine_similarity(before.double(), after.double(), dim=-1).mean().item()
@@ -193,7 +104,7 @@ def run_perturbation(
 
 
 def _given(displacements: list[Displacement], ids: Tensor) -> list[Displacement]:
-    """The plan of one batch, whatever its tokens."""
+    """The displacements of one batch, whatever its tokens."""
     return displacements
 
 

@@ -1,24 +1,19 @@
-"""The tables of tolerance: what each perturbation and fraction costs each model, and what its mechanism predicts of
-it."""
+"""The tables of tolerance: what each perturbation costs at each fraction, and what of it the mechanism predicts."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from triaxis.base.stats import interval
+from triaxis.base import query, tables
+from triaxis.base.query import Columns, Files, where
+from triaxis.base.stats import finite_mean, interval
 
 Array = NDArray[np.floating]
-
-Files = Sequence[str | Path]
-
-Columns = dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -32,10 +27,9 @@ class Curve:
 
 
 # One row a (model, perturbation, fraction, sequence): sums of losses, perturbed and plain over the same positions.
-BY_SEQUENCE = """
-WITH rows AS (
-    SELECT * FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
-), plain AS (SELECT model, perturbation, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
+LOSSES_BY_SEQUENCE = f"""
+WITH rows AS (FROM {query.stage()}),
+plain AS (SELECT model, perturbation, sequence, position, loss AS plain FROM rows WHERE fraction = 0)
 SELECT model, perturbation, fraction, sequence, any_value(moved_fraction) AS moved_fraction,
        any_value(displacement) AS displacement,
        count(loss)::DOUBLE AS count, sum(loss ORDER BY position) AS loss,
@@ -47,30 +41,18 @@ FROM rows JOIN plain USING (model, perturbation, sequence, position)
 GROUP BY model, perturbation, fraction, sequence ORDER BY model, perturbation, fraction, sequence
 """
 
-COSINES = """
+COSINES_BY_LAYER = f"""
 SELECT model, perturbation, fraction, layer, avg(cosine ORDER BY sequence) AS cosine
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 GROUP BY model, perturbation, fraction, layer ORDER BY model, perturbation, fraction, layer
 """
 
-LINKS = """
+LINKS_BY_HEAD = f"""
 SELECT model, fraction, layer, head, avg(predicted ORDER BY sequence) AS predicted,
        avg(observed ORDER BY sequence) AS observed, avg(correlation ORDER BY sequence) AS correlation
-FROM read_parquet($files, hive_partitioning = true, hive_types_autocast = false)
+FROM {query.stage()}
 GROUP BY model, fraction, layer, head ORDER BY model, fraction, layer, head
 """
-
-
-def _columns(sql: str, files: Files) -> Columns:
-    with duckdb.connect(config={"threads": 1}) as connection:
-        table = connection.sql(sql, params={"files": [str(file) for file in files]}).to_arrow_table()
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
-
-
-def _chosen(columns: Columns, **values: object) -> Columns:
-    """The rows in which each named column has its value."""
-    keep = np.logical_and.reduce([columns[name] == value for name, value in values.items()])
-    return {name: column[keep] for name, column in columns.items()}
 
 
 def perplexity_ratio(loss: NDArray, count: NDArray, plain: NDArray, plain_count: NDArray, axis: int = -1) -> NDArray:
@@ -87,11 +69,11 @@ def tolerance_by_fraction(
     perturbed_perplexity, perturbed_ratio: on the text as perturbed, to the plain run's on its own text. With 95 %
     bootstrap intervals over sequences. moved_fraction, displacement, agreement, kl: means over sequences.
     """
-    columns, rows = _columns(BY_SEQUENCE, files), []
+    columns, rows = query.columns(LOSSES_BY_SEQUENCE, files=files), []
     for model in models:
         for perturbation in perturbations:
             for fraction in np.unique(columns["fraction"]):
-                own = _chosen(columns, model=model, perturbation=perturbation, fraction=fraction)
+                own = where(columns, model=model, perturbation=perturbation, fraction=fraction)
                 original = [own[name] for name in ("loss", "count", "plain", "count")]
                 perturbed = [own[name] for name in ("perturbed", "perturbed_count", "all_plain", "all_count")]
                 rows.append(
@@ -131,19 +113,19 @@ def link(
     themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_PERTURBATION: the loss that each
     perturbation adds; summary: the rows of tolerance.csv.
     """
-    columns, rows = _columns(LINKS, files), []
+    columns, rows = query.columns(LINKS_BY_HEAD, files=files), []
     ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
     for model in models:
         for fraction in sorted({key[2] for key in ratios} - {0.0}):
-            own = _chosen(columns, model=model, fraction=fraction)
+            own = where(columns, model=model, fraction=fraction)
             predicted, observed = own["predicted"], own["observed"]
             several = len(predicted) > 2
             rows.append(
                 {"model": model, "fraction": fraction, "heads": len(predicted)}
-                | {name: _mean(own[name]) for name in ("predicted", "observed")}
+                | {name: finite_mean(own[name]) for name in ("predicted", "observed")}
                 | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
                 | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
-                | {"r_changes": _mean(own["correlation"]), "interaction": interaction[model]}
+                | {"r_changes": finite_mean(own["correlation"]), "interaction": interaction[model]}
                 | {
                     f"log_ratio_{perturbation}": float(np.log(ratios[model, perturbation, fraction]))
                     for perturbation in _perturbations(summary)
@@ -152,21 +134,15 @@ def link(
     return rows
 
 
-def _mean(values: NDArray) -> float:
-    values = values.astype(float)
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else float("nan")
-
-
 def _perturbations(summary: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(row["perturbation"] for row in summary))
 
 
 def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
     """(model, perturbation) -> its fractions, its layers, and the cosines (fractions, layers), means over sequences."""
-    columns, found = _columns(COSINES, files), {}
+    columns, found = query.columns(COSINES_BY_LAYER, files=files), {}
     for model, perturbation in dict.fromkeys(zip(columns["model"], columns["perturbation"], strict=True)):
-        own = _chosen(columns, model=model, perturbation=perturbation)
+        own = where(columns, model=model, perturbation=perturbation)
         fractions, layers = np.unique(own["fraction"]), np.unique(own["layer"])
         found[model, perturbation] = fractions, layers, own["cosine"].reshape(len(fractions), len(layers))
     return found
@@ -174,20 +150,15 @@ def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArr
 
 def links(files: Files, fraction: float) -> dict[str, Columns]:
     """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction."""
-    columns = _columns(LINKS, files)
-    return {model: _chosen(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
+    columns = query.columns(LINKS_BY_HEAD, files=files)
+    return {model: where(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
 
 
 def curves(table: str | Path) -> dict[str, dict[str, Curve]]:
     """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
-    with Path(table).open() as file:
-        rows = list(csv.DictReader(file))
-    found: dict[str, dict[str, Curve]] = {}
-    for model, perturbation in dict.fromkeys((row["model"], row["perturbation"]) for row in rows):
-        own = [row for row in rows if (row["model"], row["perturbation"]) == (model, perturbation)]
-        fraction, *values = (
-            np.array([float(row[name] or row["ratio"]) for row in own])
-            for name in ("fraction", "ratio", "ratio_low", "ratio_high")
-        )
-        found.setdefault(model, {})[perturbation] = Curve(fraction, *values)
+    rows, found = tables.read_columns(table), dict[str, dict[str, Curve]]()
+    for model, perturbation in dict.fromkeys(zip(rows["model"], rows["perturbation"], strict=True)):
+        own = where(rows, model=model, perturbation=perturbation)
+        low, high = (np.where(np.isnan(own[name]), own["ratio"], own[name]) for name in ("ratio_low", "ratio_high"))
+        found.setdefault(model, {})[perturbation] = Curve(own["fraction"], own["ratio"], low, high)
     return found

@@ -9,7 +9,7 @@ from triaxis.attention.at_softmax import capture_logits
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import probe_layouts
 from triaxis.base.errors import UserError
-from triaxis.fit.axes import Sums, designs, draw_half, fit_axes, fix_gauge, half_mask
+from triaxis.fit.axes import FULL, Sums, designs, draw_half, fit_axes, fix_gauge, half_mask
 from triaxis.fit.device_sums import over_axes
 from unit import families
 from unit.families import UNROTATED
@@ -102,7 +102,7 @@ def test_the_fit_finds_alibis_slope():
         return Sums(over_axes(cells)[:, [0, 2, 1]].numpy(), (cells**2).sum((1, 2)).numpy())
 
     mask = torch.from_numpy(half_mask(18, draw_half(18, 0)))
-    fit = fit_axes(sums(matrices), sums(matrices * mask), whole, half, "distance+query+key")
+    fit = fit_axes(sums(matrices), sums(matrices * mask), whole, half, FULL)
     np.testing.assert_allclose(fit.r, 1, atol=1e-9)
     distance = fix_gauge(fit.coefficients, whole.counts)[:, 0]
     slopes = [2.0 ** (-2 * (head + 1)) for head in range(4)]  # Press et al. 2022, for four heads

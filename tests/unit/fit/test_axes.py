@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from triaxis.fit.axes import (
     AXES,
     COMBINATIONS,
+    FULL,
     Sums,
     designs,
     draw_half,
@@ -20,7 +21,6 @@ from triaxis.fit.axes import (
     parameters,
 )
 
-FULL = "distance+query+key"
 LENGTHS = (8, 16, 31)
 deterministic = settings(derandomize=True, deadline=None, max_examples=8)
 seeds = st.integers(0, 2**32 - 1)

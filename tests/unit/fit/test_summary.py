@@ -8,16 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from triaxis.base import parquet
+from triaxis.base import parquet, query
 from triaxis.base.stats import interval
 from triaxis.base.tables import from_csv, to_csv
-from triaxis.fit.axes import COMBINATIONS, designs, draw_half, fit_axes
+from triaxis.fit.axes import COMBINATIONS, FULL, designs, draw_half, fit_axes
 from triaxis.fit.schema import FITS, SUMS
 from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, to_tex
 from triaxis.fit.sums import read_sums, sum_logits, to_fits
 from triaxis.report.database import build_database
 
-FULL = "distance+query+key"
 LENGTH, LAYERS, HEADS = 16, 2, 3
 MODELS = ("tiny", "tiny-random")
 
@@ -67,10 +66,11 @@ def cells_and_fits(matrices: np.ndarray, axes: str) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("axes", COMBINATIONS)
 def test_rows_by_sequence_are_numpys(run, axes):
     logits, files = run()
-    table = by_sequence(files["fits"], files["sums"])
-    places = [tuple(row.values()) for row in table.select(["model", "axes", "sequence"]).to_pylist()]
+    frame = by_sequence(files["fits"], files["sums"])
+    rows = [dict(zip(frame, values, strict=True)) for values in zip(*frame.values(), strict=True)]
+    places = [(row["model"], row["axes"], row["sequence"]) for row in rows]
     assert places == sorted((model, axes, n) for model in MODELS for axes in COMBINATIONS for n in range(4))
-    for row in table.to_pylist():
+    for row in rows:
         if row["axes"] != axes:
             continue
         cells, fits = cells_and_fits(logits[row["model"]][row["sequence"]], axes)
@@ -169,11 +169,11 @@ def test_columns_are_resampled_together():
 
 def test_one_sequence_has_no_interval(run):
     _, files = run()
-    table = by_sequence(files["fits"], files["sums"])
-    (row,) = fits_by_model(table.filter(np.array(table["sequence"]) == 0), FULL, ["tiny"], 100, 0)
+    frame = by_sequence(files["fits"], files["sums"])
+    (row,) = fits_by_model(query.where(frame, sequence=0), FULL, ["tiny"], 100, 0)
     assert row["sequences"] == 1 and 0 < row["mean_r"] < 1
     assert all(np.isnan(row[f"{name}_{end}"]) for name in ("mean_r", "pooled_r") for end in ("low", "high"))
-    line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE})))))
+    line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE}, [row["model"]])))))
     assert (
         line["mean_r_low"]
         == line["mean_r_high"]
@@ -182,7 +182,7 @@ def test_one_sequence_has_no_interval(run):
         == line["random_r"]
         == ""
     )
-    assert "[--, --]" in to_tex(headline([row], {row["model"]: ADDITIVE}))
+    assert "[--, --]" in to_tex(headline([row], {row["model"]: ADDITIVE}, [row["model"]]))
 
 
 # How they are written
@@ -203,19 +203,19 @@ def some_rows() -> list[dict]:
 
 
 def test_the_headline_sets_each_model_beside_its_control_and_the_paper():
-    trained, random = headline(some_rows(), MECHANISM)
+    trained, random = headline(some_rows(), MECHANISM, list(MECHANISM))
     assert trained["random_r"] == 0.89 and np.isnan(random["random_r"])
     assert trained["paper_r"] == random["paper_r"] == 0.959
     assert trained["r_additive"] == 0.97 and trained["r_closed_form"] == 0.96 and np.isnan(trained["interaction"])
     assert "axes" not in trained and trained["mean_r"] == 0.88 and trained["null_r"] == 0.153
-    (alone,) = headline(some_rows()[:1], MECHANISM)
+    (alone,) = headline(some_rows()[:1], MECHANISM, list(MECHANISM))
     assert np.isnan(alone["random_r"])
 
 
 def test_csv_has_six_decimals_and_nothing_for_nan():
     rows = [{"model": "a", "count": 3, "r": 0.5}, {"model": "b", "count": 4, "r": float("nan")}]
     assert to_csv(rows) == "model,count,r\na,3,0.500000\nb,4,\n"
-    read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM)))))
+    read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM, list(MECHANISM))))))
     assert [row["random_r"] for row in read] == ["0.890000", ""]
 
 
@@ -228,9 +228,15 @@ def test_csv_is_read_as_it_was_written(tmp_path):
 
 
 def test_tex_is_a_table_with_intervals_and_escaped_names():
-    lines = to_tex(headline(some_rows(), MECHANISM)).splitlines()
+    lines = to_tex(headline(some_rows(), MECHANISM, list(MECHANISM))).splitlines()
     assert lines[0] == r"\begin{tabular}{lrllrrrrrrrr}" and lines[-1] == r"\end{tabular}"
     trained = r"a\_b & 8 & 0.880 [0.800, 0.900] & 0.950 [0.900, 0.960] & 0.700 & 0.600 & 0.153"
     assert lines[4] == trained + r" & 0.890 & 0.959 & 0.970 & 0.960 & -- \\"
     assert lines[5].endswith(r"& 0.153 & -- & 0.959 & 0.970 & 0.960 & -- \\")
     assert all(line.count("&") == 11 for line in (lines[2], lines[4], lines[5]))
+
+
+def test_a_mechanism_is_measured_or_could_have_been_or_does_not_exist():
+    rows = headline(some_rows(), {}, [some_rows()[0]["model"]])
+    assert [row["mechanism"] for row in rows] == ["not measured", "not applicable"]
+    assert "n/a" in to_tex(rows)

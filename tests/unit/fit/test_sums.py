@@ -10,7 +10,7 @@ import pytest
 
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
-from triaxis.fit.axes import AXES, COMBINATIONS, designs, draw_half, fit_axes, fix_gauge, half_mask
+from triaxis.fit.axes import AXES, COMBINATIONS, FULL, designs, draw_half, fit_axes, fix_gauge, half_mask
 from triaxis.fit.schema import COMPONENTS, FITS, SUMS
 from triaxis.fit.sums import read_sums, sum_logits, to_components, to_fits
 from triaxis.logits.schema import LOGITS
@@ -226,7 +226,7 @@ def test_fits_and_components_keep_the_order_of_the_matrices(sums_file):
                 "cells": LENGTH * (LENGTH + 1) // 2,
                 "parameters": fit.parameters,
             }
-    components = fix_gauge(fits["distance+query+key"].coefficients, whole.counts)
+    components = fix_gauge(fits[FULL].coefficients, whole.counts)
     table = to_components(place, components)
     assert table.schema == COMPONENTS
     rows = iter(table.to_pylist())

@@ -340,12 +340,10 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
         torch.device("cuda"),
         torch.device("cuda:1"),
     ]
-    assert "features.device 'cuda:2' is not on this machine (2 cuda devices); try 'auto'" in message(
-        choose_device, "cuda:2"
-    )
-    assert "features.device 'mps' is not on this machine (0 mps devices)" in message(choose_device, "mps")
+    assert "run.device 'cuda:2' is not on this machine (2 cuda devices); try 'auto'" in message(choose_device, "cuda:2")
+    assert "run.device 'mps' is not on this machine (0 mps devices)" in message(choose_device, "mps")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert "features.device 'cuda' is not on this machine (0 cuda devices)" in message(choose_device, "cuda")
+    assert "run.device 'cuda' is not on this machine (0 cuda devices)" in message(choose_device, "cuda")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.logits import features
 from triaxis.logits.features import Features
-from triaxis.mechanism.additivity import additivity_of, closed_form, make_grid, measure_additivity, null_r
-from triaxis.mechanism.complex_form import heads_as_components, read_layers, to_components, turns_at
+from triaxis.mechanism.additivity import additivity_of, closed_form, make_grid, measure_additivity, null_r_additive
+from triaxis.mechanism.complex_form import as_components, heads_as_components, read_layers, turns_at
 from triaxis.mechanism.schema import ADDITIVITY
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features, make_rotary
 
@@ -48,7 +48,7 @@ def test_w_is_f_plus_g_plus_the_residual(rotary, seed):
 
 
 def test_f_and_g_are_the_designs(rotary):
-    """Word for word: scale outside, pairs and unrotated dimensions apart, as design section 4 writes them."""
+    """Word for word: scale outside, pairs and unrotated dimensions apart, as docs/method/index.md writes them."""
     layer, query, form, distances = make_form(rotary)
     q, k = (rotary.amplitude * rotary.to_complex(x[0]) for x in (layer.query, layer.key))
     turn = np.exp(1j * np.multiply.outer(distances, rotary.frequency))
@@ -123,9 +123,9 @@ def test_an_additive_model_has_no_interaction():
     key[:, [0, 1, 4, 5]] = generator.standard_normal(4)
     query = generator.standard_normal((5, 10))
     form = closed_form(
-        to_components(key, rotary), to_components(key, rotary).mean(0), 4, turns_at(rotary, np.arange(LENGTH))
+        as_components(key, rotary), as_components(key, rotary).mean(0), 4, turns_at(rotary, np.arange(LENGTH))
     )
-    values = additivity_of(rotary.scale * to_components(query, rotary), form)
+    values = additivity_of(rotary.scale * as_components(query, rotary), form)
     np.testing.assert_allclose(values.r_additive, 1, atol=1e-12)
     np.testing.assert_allclose(values.r_closed_form, 1, atol=1e-12)
     np.testing.assert_allclose(values.interaction, 0, atol=1e-12)
@@ -221,7 +221,7 @@ def test_null_r_is_what_keys_without_a_mean_give(unrotated):
     grid = make_grid(400, 50, 400, 40)
     table = measure_additivity(centred(rotary, 400), rotary, grid)
     mean = 1 - table["interaction"].to_numpy().mean()
-    assert null_r({0: rotary}, grid.distances) == pytest.approx(np.sqrt(mean), abs=0.02)
+    assert null_r_additive({0: rotary}, grid.distances) == pytest.approx(np.sqrt(mean), abs=0.02)
 
 
 def centred(rotary: Rotary, length: int) -> Features:
@@ -233,8 +233,10 @@ def centred(rotary: Rotary, length: int) -> Features:
 
 def test_null_r_leaves_out_layers_without_rotary_dimensions():
     rotary, distances = make_rotary(), np.arange(LENGTH)
-    assert null_r({0: rotary, 1: ROTARIES["nothing turns"]}, distances) == null_r({0: rotary}, distances)
-    assert np.isnan(null_r({0: ROTARIES["nothing turns"]}, distances))
+    assert null_r_additive({0: rotary, 1: ROTARIES["nothing turns"]}, distances) == null_r_additive(
+        {0: rotary}, distances
+    )
+    assert np.isnan(null_r_additive({0: ROTARIES["nothing turns"]}, distances))
 
 
 def test_features_are_checked_against_rope(tmp_path):
@@ -276,4 +278,4 @@ def test_rotary_round_trip_keeps_the_waves(rotary):
     """What is stored of a rotation is all that the closed form needs."""
     (back,) = rope.from_table(rope.to_table([0], [rotary], [0.0])).values()
     vectors = np.random.default_rng(0).standard_normal((3, 2 * len(rotary.frequency) + len(rotary.unrotated)))
-    np.testing.assert_array_equal(to_components(vectors, back), to_components(vectors, rotary))
+    np.testing.assert_array_equal(as_components(vectors, back), as_components(vectors, rotary))

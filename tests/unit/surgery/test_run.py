@@ -13,14 +13,14 @@ from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.surgery.additive import Additive, from_table, to_table
+from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.run import (
     VARIANTS,
-    SharedRun,
-    calibrate_model,
+    InterventionRunner,
     decoder_blocks,
     interventions_by_layer,
     most_damaging,
-    replace,
+    replace_logits,
     run_surgery,
 )
 from triaxis.surgery.schema import SURGERY
@@ -122,7 +122,7 @@ def test_a_models_own_logits_put_back_leave_it_as_it_was(family: str) -> None:
     plain = model(input_ids=torch.from_numpy(tokens).long(), use_cache=False).logits
     replaced = run(model, lambda call: call.with_logits(call.logits()), tokens)
     assert (replaced - plain).abs().max() <= 1e-5 * plain.abs().max()
-    none = run(model, replace(VARIANTS["f+g"], {}, {}, frozenset()), tokens)
+    none = run(model, replace_logits(VARIANTS["f+g"], {}, {}, frozenset()), tokens)
     assert (none - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
@@ -140,22 +140,22 @@ def test_weights_are_those_of_the_models_own_eager_attention(family: str) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     model = build(family)
-    shared, forms = SharedRun(model, probe_layouts(model), draw(2, 2)), forms_of(model)
-    layers = shared.rotating()
+    runner, forms = InterventionRunner(model, probe_layouts(model), draw(2, 2)), forms_of(model)
+    layers = runner.rotating()
     whole = next(
         intervention
         for intervention in interventions_by_layer(layers)
         if intervention.scope == "from_first" and intervention.layer == layers[-1]
     )
     variant = VARIANTS["f+g"]
-    attend = replace(variant, forms, shared.rotaries, frozenset(layers))
-    shared.outputs["replaced"] = []
-    full = shared.reference.compare(shared._run(attend, keep="replaced"))
-    assert shared.run(variant, forms, whole) == full
+    attend = replace_logits(variant, forms, runner.rotaries, frozenset(layers))
+    runner.outputs["replaced"] = []
+    full = runner._compare(runner._run(attend, keep="replaced"))
+    assert runner.run(variant, forms, whole) == full
     for intervention in interventions_by_layer(layers):
-        attend = replace(variant, forms, shared.rotaries, intervention.layers)
-        slow = shared.reference.compare(shared._run(attend))
-        for one, other in zip(shared.run(variant, forms, intervention), slow, strict=True):
+        attend = replace_logits(variant, forms, runner.rotaries, intervention.layers)
+        slow = runner._compare(runner._run(attend))
+        for one, other in zip(runner.run(variant, forms, intervention), slow, strict=True):
             assert one == pytest.approx(other, abs=1e-6)
 
 
@@ -229,7 +229,7 @@ def test_f_and_g_alone_add_up_to_their_sum() -> None:
 
     for name in ("f", "g", "f+g", "f+g+sink", "attended+sink", "attended+first"):
         object.__setattr__(call, "with_logits", catch(name))
-        replace(VARIANTS[name], forms, rotaries, frozenset([call.layer]))(call)
+        replace_logits(VARIANTS[name], forms, rotaries, frozenset([call.layer]))(call)
     torch.testing.assert_close(seen["f"] + seen["g"], seen["f+g"])
     torch.testing.assert_close(seen["f+g+sink"][..., 0], call.logits()[..., 0])
     own = forms["first", call.layer].logits(call.query, call.key, rotaries[call.layer])
@@ -243,8 +243,8 @@ def test_a_head_alone_leaves_the_logits_of_the_others() -> None:
     call = calls_of(model, draw(2, 2))[1]
     seen = []
     object.__setattr__(call, "with_logits", lambda logits: seen.append(logits) or (None, None))
-    replace(VARIANTS["f+g"], forms, rotaries, frozenset([call.layer]), head=2)(call)
-    replace(VARIANTS["f+g"], forms, rotaries, frozenset([call.layer]))(call)
+    replace_logits(VARIANTS["f+g"], forms, rotaries, frozenset([call.layer]), head=2)(call)
+    replace_logits(VARIANTS["f+g"], forms, rotaries, frozenset([call.layer]))(call)
     torch.testing.assert_close(seen[0][:, 2], seen[1][:, 2])
     for head in (0, 1, 3):
         torch.testing.assert_close(seen[0][:, head], call.logits()[:, head])
@@ -278,7 +278,7 @@ def test_an_additive_model_that_position_rules_is_lost_without_f() -> None:
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "exact"])
 def test_the_future_stays_unseen(variant: str) -> None:
     model = build("mistral")
-    attend = replace(VARIANTS[variant], forms_of(model), rotaries_of(model), frozenset([0, 1, 2]))
+    attend = replace_logits(VARIANTS[variant], forms_of(model), rotaries_of(model), frozenset([0, 1, 2]))
     tokens = draw(2, 2)
     changed = tokens.copy()
     changed[:, 15:] = (changed[:, 15:] + 7) % 100 + 3

@@ -6,6 +6,7 @@ import torch
 
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import probe_layouts
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.tasks.branches import ContextDisplacement, Pack, masks, score_answers, within_context
 from triaxis.tasks.items import Item
@@ -22,7 +23,6 @@ FAMILIES = {
     "gpt_oss": {"head_dim": 16, "sliding_window": 5, "num_local_experts": 2, "num_experts_per_tok": 1},
     "smollm3": {"no_rope_layers": [1, 0]},
 }
-PERTURBATIONS = ("text", "position", "feature")
 TOLERANCE = 2e-5
 
 

@@ -11,20 +11,20 @@ from transformers import PreTrainedTokenizerFast
 
 from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
-from triaxis.base.tables import to_csv
+from triaxis.base.tables import from_csv, to_csv
 from triaxis.tasks.branches import Answered, within_context
 from triaxis.tasks.figures import plot_tasks
 from triaxis.tasks.harness import context_item, import_harness, perturbed_model, run_harness
 from triaxis.tasks.items import Item
 from triaxis.tasks.run import Conditions, generate, judge, run_items
 from triaxis.tasks.schema import TASKS
-from triaxis.tasks.summary import by_condition, read_conditions
+from triaxis.tasks.summary import by_condition
 from triaxis.tolerance.displacement import STAYS, displace
 from triaxis.tolerance.perturb import perturbing
 from unit.tasks.test_branches import item, naively
 
-PERTURBATIONS = ["text", "position", "feature"]
 TEXT = "In the garden of the old house many people were looking for the lost letter of the king. " * 3
 
 
@@ -255,7 +255,7 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
             assert row[name] == pytest.approx(np.mean([r[name] for r in own]))
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     (tmp_path / "tasks.csv").write_text(to_csv(rows))
-    back = read_conditions(tmp_path / "tasks.csv")
+    back = from_csv(tmp_path / "tasks.csv")
     assert [row["accuracy"] for row in back] == pytest.approx([row["accuracy"] for row in rows], abs=1e-6)
     figure = plot_tasks(back, "tiny", "tiny-random")
     upper, lower = figure.axes

@@ -13,12 +13,11 @@ import pytest
 from huggingface_hub import errors
 
 from triaxis.base.errors import UserError
+from triaxis.base.source_text import parse_source
 from triaxis.text.sources import (
-    Source,
     fetch_corpus_files,
     fetch_model_files,
     locked_revision,
-    parse_source,
     sha256_file,
     verify,
 )
@@ -52,58 +51,6 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
-
-
-# The forms
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("hub:o/n.a-1", ("hub", "o/n.a-1", "main", "")),
-        ("hub:o/n@v1.0", ("hub", "o/n", "v1.0", "")),
-        (f"hub:o/n@{COMMIT}/data/*.parquet", ("hub", "o/n", COMMIT, "data/*.parquet")),
-        ("hub:o/n/a b.json", ("hub", "o/n", "main", "a b.json")),
-        ("path:some/it's.txt", ("path", "", "", "some/it's.txt")),
-        ("pypi:some-project==1.0.post1/pkg/data.json", ("pypi", "some-project", "1.0.post1", "pkg/data.json")),
-    ],
-)
-def test_the_three_forms(text, expected):
-    assert parse_source(text) == Source(text, *expected)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "path:",
-        "some/folder",
-        "https://example.org/a",
-        "hub:name",
-        "hub:o/n@",
-        "hub:o/n@a@b",
-        "hub:../n",
-        "pypi:project/data.json",
-        "pypi:project==1.*/data.json",
-        "pypi:project>=1/data.json",
-        "pypi:project==1",
-        "pypi:project==1/folder/",
-        "pypi:--index-url==1/data.json",
-        "pypi:project==1/../data.json",
-        "pypi:project==1/a/../../data.json",
-        "pypi:project==1/a\\..\\data.json",
-        "pypi:project==1//etc/data.json",
-        "hub:o/n@main/../data.json",
-    ],
-)
-def test_any_other_text_is_quoted_and_the_forms_are_shown(text):
-    fault = message(parse_source, text)
-    assert repr(text) in fault
-    assert all(form in fault for form in ("hub:owner/name@revision", "path:some/folder", "pypi:project==version"))
-
-
-def test_an_unpinned_version_is_called_so():
-    assert "exact version" in message(parse_source, "pypi:project/data.json")
 
 
 # The lock

@@ -8,10 +8,11 @@ import torch
 
 from triaxis.attention.capture import Call, attending
 from triaxis.attention.layout import measure_rotary, probe_layouts
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.tolerance import perturb
 from triaxis.tolerance.displacement import Displacement, displace
-from triaxis.tolerance.perturb import PERTURBATIONS, offset_logits, perturbing, scatter
+from triaxis.tolerance.perturb import offset_logits, perturbing, scatter
 from unit.families import SIZES
 
 LENGTH = 24

@@ -14,13 +14,15 @@ from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base import parquet
+from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
 from triaxis.logits.logits import logits as rebuilt_logits
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
 from triaxis.tolerance.link import link_layer, offset_distribution
-from triaxis.tolerance.perturb import PERTURBATIONS, perturbing
-from triaxis.tolerance.run import States, predict, read_states, run_perturbation, run_plain, states_to_tables
+from triaxis.tolerance.perturb import perturbing
+from triaxis.tolerance.plain import States, read_states, run_plain, states_to_tables
+from triaxis.tolerance.run import run_perturbation
 from triaxis.tolerance.schema import LINKS, TOLERANCE
 from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
 from unit.families import SIZES
@@ -62,8 +64,8 @@ def run(model, perturbation: str, path: Path, batch: int = 2, layers=None) -> tu
     return pa.concat_tables(rows), pa.concat_tables(cosines)
 
 
-def perturbed_logits(model, perturbation: str, number: int, fraction: float) -> np.ndarray:
-    """The model's own logits (length, vocabulary) for one sequence, alone."""
+def perturbed_predictions(model, perturbation: str, number: int, fraction: float) -> np.ndarray:
+    """The model's own predictions (length, vocabulary) for one sequence, alone."""
     ids = torch.from_numpy(draw()[NUMBERS.index(number)])[None].long()
     layouts = probe_layouts(model) if perturbation == "feature" else {}
     with perturbing(model, layouts, perturbation, lambda ids: [displacements()[number, fraction]]):
@@ -75,25 +77,6 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 # The plain run
-
-
-@pytest.mark.parametrize(
-    ("family", "settings"),
-    [
-        ("llama", {}),
-        ("gemma2", {"head_dim": 16, "final_logit_softcapping": 3.0}),
-        ("gpt_neox", {}),
-        ("cohere", {"logit_scale": 0.3}),
-        ("granite", {"logits_scaling": 4.0}),
-        ("mixtral", {"num_local_experts": 2}),
-    ],
-)
-def test_the_head_makes_the_models_logits_of_the_states_kept(build_model, tmp_path, family, settings):
-    model, ids = build_model(family, **settings), torch.from_numpy(draw()).long()
-    path = plain_file(model, tmp_path / "plain.parquet", batch=3)
-    last = torch.stack([states.last for states in read_states(path)])
-    assert torch.equal(predict(model, last), model(input_ids=ids, use_cache=False).logits)
-    assert "forward" not in vars(model.base_model)
 
 
 @pytest.mark.parametrize("perturbation", PERTURBATIONS)
@@ -138,8 +121,8 @@ def test_rows_are_their_definition(build_model, tmp_path, perturbation):
     model = build_model("llama")
     rows = run(model, perturbation, plain_file(model, tmp_path / "plain.parquet"))[0].to_pylist()
     assert len(rows) == len(NUMBERS) * len(FRACTIONS) * LENGTH
-    plain_logs = {n: log_softmax(perturbed_logits(model, "text", n, 0.0)) for n in NUMBERS}
-    logs = {(n, p): log_softmax(perturbed_logits(model, perturbation, n, p)) for n in NUMBERS for p in FRACTIONS}
+    plain_logs = {n: log_softmax(perturbed_predictions(model, "text", n, 0.0)) for n in NUMBERS}
+    logs = {(n, p): log_softmax(perturbed_predictions(model, perturbation, n, p)) for n in NUMBERS for p in FRACTIONS}
     for row in rows:
         number, fraction, t = row["sequence"], row["fraction"], row["position"]
         moved, tokens = displacements()[number, fraction], draw()[NUMBERS.index(number)]
@@ -181,9 +164,9 @@ def test_cosines_are_their_definition_and_compare_the_same_token(build_model, tm
     attention = model.model.layers[1].self_attn
     handle = attention.register_forward_hook(lambda module, args, output: outputs.update(own=output[0][0].numpy()))
     for row in [row for row in rows if row["layer"] == 1]:
-        perturbed_logits(model, "text", row["sequence"], 0.0)
+        perturbed_predictions(model, "text", row["sequence"], 0.0)
         plain = outputs["own"]
-        perturbed_logits(model, perturbation, row["sequence"], row["fraction"])
+        perturbed_predictions(model, perturbation, row["sequence"], row["fraction"])
         new_position = (
             displacements()[row["sequence"], row["fraction"]].new_position
             if perturbation == "text"

@@ -1,6 +1,33 @@
 # From text to tokens to sequences.
 
 
+rule fetch_corpus:
+    input:
+        local=local_files(config["corpus"]["source"]),
+        lock=lock_file(config["corpus"]["source"]),
+    output:
+        kept_here("resources/corpus.json"),
+    log:
+        "logs/fetch_corpus.log",
+    benchmark:
+        "logs/fetch_corpus.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=code_hash("scripts/fetch_corpus.py"),
+        source=config["corpus"]["source"],
+        sha256=config["corpus"]["sha256"],
+    message:
+        "Fetching and verifying the corpus"
+    script:
+        "../scripts/fetch_corpus.py"
+
+
 rule read_documents:
     input:
         kept_here("resources/corpus.json"),
@@ -10,6 +37,7 @@ rule read_documents:
         "logs/read_documents.log",
     benchmark:
         "logs/read_documents.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -53,13 +81,14 @@ rule tokenize_documents:
 
 rule sample_sequences:
     input:
-        lambda wildcards: f"results/tokens/model={base_of(wildcards)}/tokens.parquet",
+        lambda wildcards: f"results/tokens/model={base_of(wildcards.model)}/tokens.parquet",
     output:
         "results/sequences/model={model}/shard-{shard}.parquet",
     log:
         "logs/sample_sequences/{model}-{shard}.log",
     benchmark:
         "logs/sample_sequences/{model}-{shard}.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1

@@ -1,5 +1,33 @@
-# Logit matrices, and the sums over them that are all the fits need. `logits.keep` says which are written: all, the first
+# From queries and keys to logits to sums to fits. `logits.keep` says which logits are written: all, those of the first
 # sequence of each shard, or none; what is not written is summed as it is made.
+
+
+rule extract_features:
+    input:
+        sequences="results/sequences/model={model}/shard-{shard}.parquet",
+        record=record_of,
+    output:
+        features="results/features/model={model}/shard-{shard}.parquet",
+        rope="results/rope/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/extract_features/{model}-{shard}.log",
+    benchmark:
+        "logs/extract_features/{model}-{shard}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        **RUN,
+        code=code_hash("scripts/extract_features.py"),
+        random_seed=lambda wildcards: MODELS[wildcards.model],
+        features=config["features"],
+    message:
+        "Extracting queries and keys: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/extract_features.py"
 
 
 if ROTARY:
@@ -53,9 +81,10 @@ if CAPTURED:
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
+            **RUN,
             code=code_hash("scripts/capture_logits.py"),
             random_seed=lambda wildcards: MODELS[wildcards.model],
-            features={**RUN, "layers": config["features"]["layers"]},
+            layers=config["features"]["layers"],
             heads=config["logits"]["heads"],
             first_alone=KEEP == "sample",
         message:
@@ -145,12 +174,135 @@ if KEEP != "all" and CAPTURED:
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
+            **RUN,
             code=code_hash("scripts/sum_captured.py"),
             random_seed=lambda wildcards: MODELS[wildcards.model],
-            features={**RUN, "layers": config["features"]["layers"]},
+            layers=config["features"]["layers"],
             heads=config["logits"]["heads"],
             half_seed=config["fits"]["half_seed"],
         message:
             "Summing captured logits unwritten: {wildcards.model}, shard {wildcards.shard}"
         script:
             "../scripts/sum_captured.py"
+
+
+rule fit_axes:
+    input:
+        "results/sums/model={model}/shard-{shard}.parquet",
+    output:
+        fits="results/fits/model={model}/shard-{shard}.parquet",
+        components="results/components/model={model}/shard-{shard}.parquet",
+    log:
+        "logs/fit_axes/{model}-{shard}.log",
+    benchmark:
+        "logs/fit_axes/{model}-{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("scripts/fit_axes.py"),
+        length=config["sequences"]["length"],
+        half_seed=config["fits"]["half_seed"],
+    message:
+        "Fitting three axes: {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/fit_axes.py"
+
+
+rule tabulate_fits:
+    input:
+        fits=shards_of("fits"),
+        sums=shards_of("sums"),
+    output:
+        axes=report(
+            "results/tables/axes.csv",
+            caption="../report/axes_table.rst",
+            category="Three-axis fit",
+            labels={"result": "every combination of axes"},
+        ),
+        heads="results/tables/heads.csv",
+    log:
+        "logs/tabulate_fits.log",
+    benchmark:
+        "logs/tabulate_fits.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("scripts/tabulate_fits.py"),
+        models=list(MODELS),
+        samples=config["fits"]["bootstrap_samples"],
+        seed=config["fits"]["bootstrap_seed"],
+    message:
+        "Tabulating the fits"
+    script:
+        "../scripts/tabulate_fits.py"
+
+
+rule tabulate_headline:
+    input:
+        axes="results/tables/axes.csv",
+        mechanism=["results/tables/mechanism.csv"] if "mechanism" in CHOSEN else [],
+    output:
+        csv=report(
+            "results/tables/headline.csv",
+            caption="../report/headline.rst",
+            category="Three-axis fit",
+            labels={"result": "headline table"},
+        ),
+        tex="results/tables/headline.tex",
+    log:
+        "logs/tabulate_headline.log",
+    benchmark:
+        "logs/tabulate_headline.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/tabulate_headline.py"),
+        rotary=ROTARY,
+    message:
+        "Tabulating the headline"
+    script:
+        "../scripts/tabulate_headline.py"
+
+
+# The stages of every run, and the models that have them.
+FIT_STAGES = {
+    "sequences": MODELS,
+    "features": ROTARY,
+    "rope": ROTARY,
+    "logits": MODELS if KEEP != "none" else [],
+    **dict.fromkeys(["sums", "fits", "components"], MODELS),
+}
+EXPERIMENTS["fit"] = Experiment(
+    category="Three-axis fit",
+    tables=["headline", "axes"],
+    figure_tables=["heads"],
+    stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
+    figures={
+        "heads": Figure({"table": "results/tables/heads.csv"}, "r by layer and head", models=list(MODELS)),
+        "axes": Figure({"table": "results/tables/heads.csv"}, "r for each combination of axes", models=list(MODELS)),
+        "matrices": Figure(
+            {
+                stage: f"results/{stage}/model={{model}}/shard-0000.parquet"
+                for stage in ("fits", "logits", "components")
+            },
+            "logits and their fit, {model}",
+            each=MODELS if KEEP != "none" else [],
+            shown="png",
+            length=config["sequences"]["length"],
+        ),
+        "distance": Figure({"components": shards_of("components")}, "distance component by layer", models=list(MODELS)),
+    },
+)

@@ -1,4 +1,4 @@
-# Fetch and verify what is not ours: models and text.
+# Download and verify models, and pin what branches resolved to.
 
 
 rule fetch_model:
@@ -11,6 +11,7 @@ rule fetch_model:
         "logs/fetch_model/{base}.log",
     benchmark:
         "logs/fetch_model/{base}.tsv"
+    localrule: True
     conda:
         "../envs/gpu.yaml"
     threads: 2
@@ -27,32 +28,6 @@ rule fetch_model:
         "../scripts/fetch_model.py"
 
 
-rule fetch_corpus:
-    input:
-        local=local_files(config["corpus"]["source"]),
-        lock=lock_file(config["corpus"]["source"]),
-    output:
-        kept_here("resources/corpus.json"),
-    log:
-        "logs/fetch_corpus.log",
-    benchmark:
-        "logs/fetch_corpus.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
-    params:
-        code=code_hash("scripts/fetch_corpus.py"),
-        source=config["corpus"]["source"],
-        sha256=config["corpus"]["sha256"],
-    message:
-        "Fetching and verifying the corpus"
-    script:
-        "../scripts/fetch_corpus.py"
-
-
 rule lock_sources:
     input:
         [kept_here(f"resources/models/{base}.json") for base in config["models"]],
@@ -64,6 +39,7 @@ rule lock_sources:
         "logs/lock_sources.log",
     benchmark:
         "logs/lock_sources.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1

@@ -1,0 +1,244 @@
+"""A model may be named like a number or a date: every reader of a stage's files or of a table keeps its name.
+
+Figures find a model by its name, so that one drawn from such files has kept it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import matplotlib.pyplot as plt
+import pyarrow as pa
+import pytest
+
+from triaxis.base import parquet, query, tables
+from triaxis.base.parquet import MATRIX
+from triaxis.fit import figures as fit_figures
+from triaxis.fit import summary as fit
+from triaxis.fit.axes import COMBINATIONS
+from triaxis.fit.schema import COMPONENTS, FITS, SUMS
+from triaxis.length import figures as length_figures
+from triaxis.length import schema as lengths
+from triaxis.length import summary as length
+from triaxis.mechanism import figures as mechanism_figures
+from triaxis.mechanism import schema as mechanisms
+from triaxis.mechanism import summary as mechanism
+from triaxis.report.database import build_database
+from triaxis.surgery import figures as surgery_figures
+from triaxis.surgery import summary as surgery
+from triaxis.surgery.schema import SURGERY
+from triaxis.tasks import figures as tasks_figures
+from triaxis.tasks.schema import TASKS
+from triaxis.tasks.summary import by_condition
+from triaxis.tolerance import figures as tolerance_figures
+from triaxis.tolerance import schema as tolerances
+from triaxis.tolerance import summary as tolerance
+
+MODELS = ["2024-01-01", "7"]  # in the order of their text, which is that of the readers
+
+# What a row of each stage holds where 1 would not do; more than one row a file where a reader needs them.
+KEY = dict.fromkeys([name for name, _ in MATRIX], 0)
+HEADS = [{"layer": 0, "head": head} for head in (0, 1)]
+METHOD = {"method": "plain", "length": 8}
+STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
+    "fits": (FITS, [KEY | {"axes": axes, "r": 0.5} for axes in COMBINATIONS]),
+    "sums": (SUMS, [KEY | {"axis": "all", "count": 3, "total": 1.0, "squares": 9.0}]),
+    "components": (COMPONENTS, [KEY | {"axis": "distance", "index": n, "value": n} for n in (0, 1)]),
+    "additivity": (mechanisms.ADDITIVITY, [KEY]),
+    "dummies": (
+        mechanisms.DUMMIES,
+        [KEY | {"distance": n, "mean": n * n, "component": n} for n in range(4)],
+    ),
+    "patterns": (mechanisms.PATTERNS, [KEY | {"first_token": first, "pair": 0} for first in (True, False)]),
+    "losses": (lengths.LOSSES, [METHOD | {"first": 1, "last": 7}]),
+    "passkeys": (lengths.PASSKEYS, [METHOD]),
+    "distances": (lengths.DISTANCES, [METHOD | head for head in HEADS]),
+    "attention": (lengths.ATTENTION, [METHOD | head for head in HEADS]),
+    "continued": (lengths.COMPONENTS, [METHOD | head | {"distance": n} for head in HEADS for n in range(4)]),
+    "costs": (lengths.COSTS, [METHOD]),
+    "clouds": (lengths.CLOUDS, [METHOD | head for head in HEADS]),
+    "surgery": (SURGERY, [{"variant": "f+g", "scope": "all", "layer": None, "head": None}]),
+    "tolerance": (tolerances.TOLERANCE, [{"fraction": fraction} for fraction in (0.0, 0.5)]),
+    "cosines": (tolerances.COSINES, [{"fraction": 0.5}]),
+    "links": (tolerances.LINKS, [head | {"fraction": 0.5} for head in HEADS]),
+    "tasks": (TASKS, [{"perturbation": "text", "fraction": 0.5}]),
+}
+# Folders below the model's, whose names are columns too.
+BELOW = {"tolerance": "perturbation=text/", "cosines": "perturbation=text/", "tasks": "task=cloze/"}
+
+
+def default(field: pa.Field) -> object:
+    return True if pa.types.is_boolean(field.type) else "x" if pa.types.is_string(field.type) else 1
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[[str], list[Path]]:
+    """files(stage) -> a file a model."""
+
+    def write(stage: str) -> list[Path]:
+        schema, rows = STAGES[stage]
+        found = []
+        for model in MODELS:
+            found.append(tmp_path / f"{stage}/model={model}/{BELOW.get(stage, '')}shard-0000.parquet")
+            full = [{field.name: default(field) for field in schema} | row for row in rows]
+            metadata = {"training_length": "4", "training_length_is": "the model's own"}
+            parquet.write_parquet(found[-1], pa.Table.from_pylist(full, schema=schema), schema, metadata)
+        return found
+
+    return write
+
+
+ROWS: dict[str, Callable] = {
+    "fits_by_model": lambda files: fit.fits_by_model(
+        fit.by_sequence(files("fits"), files("sums")), "key", MODELS, 10, 0
+    ),
+    "mechanism_by_model": lambda files: mechanism.mechanism_by_model(
+        files("additivity"), files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 10, 0
+    ),
+    "length_by_method": lambda files: length.length_by_method(
+        {stage: files(stage) for stage in ("losses", "passkeys", "distances", "attention")}
+        | {"components": files("continued")},
+        MODELS,
+        ["plain"],
+    ),
+    "costs": lambda files: length.costs(files("costs"), MODELS, ["plain"]),
+    "by_variant": lambda files: surgery.by_variant(files("surgery"), MODELS, 10, 0),
+    "tolerance_by_fraction": lambda files: tolerance.tolerance_by_fraction(files("tolerance"), MODELS, ["text"], 10, 0),
+    "by_condition": lambda files: by_condition(files("tasks"), MODELS, ["cloze"], 4, 10, 0),
+}
+KEYS: dict[str, Callable] = {
+    "distance_by_layer": lambda files: list(fit.distance_by_layer(files("components"))[1]),
+    "curves_of": lambda files: [model for model, _ in length.curves_of(files("continued"))],
+    "loss_curves": lambda files: [model for model, _ in length.loss_curves(files("losses"))],
+    "outlier_curves": lambda files: [model for model, _ in length.outlier_curves(files("distances"))],
+    "passkey_grids": lambda files: [model for model, _ in length.passkey_grids(files("passkeys"))],
+    "cosines": lambda files: [model for model, _ in tolerance.cosines(files("cosines"))],
+    "links": lambda files: list(tolerance.links(files("links"), 0.5)),
+}
+
+
+@pytest.mark.parametrize("reader", ROWS)
+def test_the_rows_of_a_table_keep_a_models_name(reader: str, files) -> None:
+    assert sorted({row["model"] for row in ROWS[reader](files)}) == MODELS
+
+
+@pytest.mark.parametrize("reader", KEYS)
+def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
+    assert KEYS[reader](files) == MODELS
+
+
+TABLES: dict[str, tuple[str, str, Callable]] = {
+    "r_by_head": ("fits", fit.HEADS, lambda table: list(fit.r_by_head(table, "key"))),
+    "additive_by_head": ("additivity", mechanism.R_ADDITIVE, lambda table: list(mechanism.additive_by_head(table))),
+    "pairs_of": ("patterns", mechanism.PAIRS, lambda table: list(mechanism.pairs_of(table))),
+    "dummies_of": ("dummies", mechanism.DUMMY_QUARTILES, lambda table: list(mechanism.dummies_of(table))),
+}
+
+
+@pytest.mark.parametrize("reader", TABLES)
+@pytest.mark.parametrize("models", [MODELS, MODELS[:1], MODELS[1:]])
+def test_a_reader_of_a_table_keeps_a_models_name(reader: str, models: list[str], files, tmp_path: Path) -> None:
+    """Alone, names that are all numbers or all dates would make a column of such."""
+    stage, sql, read = TABLES[reader]
+    own = [file for file in files(stage) if any(f"model={model}/" in str(file) for model in models)]
+    query.write_csv(tmp_path / "table.csv", sql, own)
+    assert read(tmp_path / "table.csv") == models
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_table_of_rows_keeps_a_models_name(model: str, tmp_path: Path) -> None:
+    rows = [{"model": model, "task": model, "perturbation": "text", "variant": "f+g", "fraction": 0.5, "sequences": 3}]
+    rows = [
+        row | dict.fromkeys(("ratio", "ratio_low", "ratio_high", "loss", "loss_low", "loss_high"), 1.0) for row in rows
+    ]
+    (tmp_path / "table.csv").write_text(tables.to_csv(rows))
+    assert tables.from_csv(tmp_path / "table.csv") == rows
+    assert list(tolerance.curves(tmp_path / "table.csv")) == [model]
+    assert surgery.surgery_losses(tmp_path / "table.csv", [model])[model].loss.tolist() == [1.0]
+
+
+def a_table(path: Path, rows: list[dict]) -> str:
+    path.write_text(tables.to_csv(rows))
+    return str(path)
+
+
+def from_stage(sql: str, stage: str) -> Callable:
+    """files, folder -> a table that a query writes of a stage."""
+
+    def write(files: Callable, folder: Path) -> str:
+        query.write_csv(folder / "table.csv", sql, files(stage))
+        return str(folder / "table.csv")
+
+    return write
+
+
+def from_rows(reader: str) -> Callable:
+    """files, folder -> a table of the rows that a reader of a stage gives."""
+    return lambda files, folder: a_table(folder / "table.csv", ROWS[reader](files))
+
+
+def stage(name: str) -> Callable:
+    return lambda files, folder: [str(file) for file in files(name)]
+
+
+FIGURES: dict[str, tuple[Callable, dict]] = {
+    "heads": (fit_figures.heads, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
+    "axes": (fit_figures.axes, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
+    "distance": (fit_figures.distance, {"components": stage("components"), "models": MODELS}),
+    "additive": (
+        mechanism_figures.additive,
+        {"table": from_stage(mechanism.R_ADDITIVE, "additivity"), "models": MODELS},
+    ),
+    "pairs": (mechanism_figures.pairs, {"table": from_stage(mechanism.PAIRS, "patterns"), "models": MODELS}),
+    "contributions": (
+        mechanism_figures.contributions,
+        {"table": from_stage(mechanism.PAIRS, "patterns"), "models": MODELS},
+    ),
+    "dummies": (
+        mechanism_figures.dummies,
+        {"table": from_stage(mechanism.DUMMY_QUARTILES, "dummies"), "models": MODELS},
+    ),
+    "length_loss": (length_figures.length_loss, {"losses": stage("losses"), "models": MODELS, "methods": ["plain"]}),
+    "length_clouds": (
+        length_figures.length_clouds,
+        {"clouds": stage("clouds"), "distances": stage("distances"), "methods": ["plain"]},
+    ),
+    "length_outliers": (
+        length_figures.length_outliers,
+        {"distances": stage("distances"), "models": MODELS, "methods": ["plain"]},
+    ),
+    "length_attention": (
+        length_figures.length_attention,
+        {"table": from_rows("length_by_method"), "models": MODELS, "methods": ["plain"]},
+    ),
+    "length_components": (length_figures.length_components, {"components": stage("continued")}),
+    "length_passkeys": (
+        length_figures.length_passkeys,
+        {"passkeys": stage("passkeys"), "models": MODELS, "methods": ["plain"]},
+    ),
+    "length_costs": (length_figures.length_costs, {"table": from_rows("costs"), "methods": ["plain"]}),
+    "surgery": (surgery_figures.surgery, {"table": from_rows("by_variant"), "models": MODELS}),
+    "tolerance": (tolerance_figures.tolerance, {"table": from_rows("tolerance_by_fraction")}),
+    "cosines": (tolerance_figures.cosines, {"cosines": stage("cosines")}),
+    "link": (tolerance_figures.link, {"links": stage("links"), "fraction": 0.5}),
+    "tasks": (tasks_figures.tasks, {"table": from_rows("by_condition"), "model": "7"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # one value a model: axes have no extent
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_drawn_of_a_model_of_any_name(name: str, files, tmp_path: Path) -> None:
+    draw, inputs = FIGURES[name]
+    figure = draw(**{key: own(files, tmp_path) if callable(own) else own for key, own in inputs.items()})
+    assert figure.axes
+    plt.close(figure)
+
+
+def test_the_database_keeps_a_models_name(files, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files("fits")
+    (tmp_path / "headline.csv").write_text(tables.to_csv([{"model": "7", "mean_r": 0.5}]))
+    build_database(tmp_path / "triaxis.duckdb", {"fits": "fits/model=*/*.parquet"}, {"headline": "headline.csv"})
+    with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
+        assert connection.sql("SELECT DISTINCT model FROM fits ORDER BY ALL").fetchall() == [(name,) for name in MODELS]
+        assert connection.sql("FROM tables.headline").fetchall() == [("7", 0.5)]
