@@ -4,7 +4,7 @@ A rotary pair of dimensions (real, imaginary) is one complex number, which posit
 the pair's frequency in radians a token. Su et al. 2021 (arXiv 2104.09864); docs/method/index.md, "Logit".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,17 @@ class Rotary:
     def to_complex(self, vectors: Array) -> NDArray[np.complex128]:
         """(..., head_dim) -> (..., pairs) complex."""
         return vectors[..., self.real].astype(np.float64) + 1j * vectors[..., self.imaginary]
+
+
+def frequency_groups(rotaries: Mapping[int, Rotary]) -> list[list[int]]:
+    """The layers that share their frequencies and their unrotated dimensions, in order of the first of each group."""
+    groups: dict[tuple[bytes, int], list[int]] = {}
+    for layer in sorted(rotaries):
+        rotary = rotaries[layer]
+        # Frequencies are measured from a model's own cos and sin, to single precision.
+        rounded = np.round(rotary.frequency, 6).tobytes()
+        groups.setdefault((rounded, len(rotary.unrotated)), []).append(layer)
+    return list(groups.values())
 
 
 def to_table(layers: Sequence[int], rotaries: Sequence[Rotary], check_errors: Sequence[float]) -> pa.Table:
