@@ -95,9 +95,11 @@ ROTARY = {
     "OLMo": ("olmo", {}, 16, (16, 16)),
     "OLMo 2": ("olmo2", {}, 16, (16, 16)),  # norms before the heads are split
     "OLMo 3": ("olmo3", {"sliding_window": 8}, 16, (16, 16)),
+    "FlexOlmo": ("flex_olmo", EXPERTS, 16, (16, 16)),
     "Command R (Cohere)": ("cohere", {"use_qk_norm": True}, 16, (16, 16)),  # neighbouring dimensions are pairs
     "GLM": ("glm", {"head_dim": 16}, 16, (8, 8)),  # partial, neighbouring dimensions
     "GLM-4": ("glm4", {"head_dim": 16}, 16, (8, 8)),
+    "ERNIE 4.5": ("ernie4_5", {"head_dim": 16}, 16, (16, 16)),  # neighbouring dimensions, half of cos and sin
     "Granite": ("granite", {"attention_multiplier": 0.3}, 16, (16, 16)),
     "SmolLM3": ("smollm3", {"no_rope_layers": [1, 0]}, 16, (16, 0)),  # a layer without rotation
     "GPT-OSS": (
@@ -172,13 +174,20 @@ checks itself, and refuses by name what it cannot do.
 
 ## Queries and keys before rotation: everything
 
-These models get every experiment. Tests hold two things for each: the logits rebuilt from queries
-and keys equal those that the model feeds its softmax, within 3e-6 of the largest, and the captured
-run equals the plain one bit for bit. For a scaled rotation this is tested at lengths below and
-above its original context.
+These models get every experiment, and tests hold two things for each: the logits rebuilt from
+queries and keys, and the run that the capture must not change.
 
-| models | type in transformers | dimensions that turn in the tiny model, layer by layer |
-|---|---|---|
+In float32 the rebuilt logits equal those that the model feeds its softmax to
+3e-6 of the largest, at lengths below and above the original context of a scaled rotation. In
+bfloat16 and float16 they do to what rounding to these types explains. The layout of a rotation is
+read from drawn weights, so that zeros in a model's own hide no dimension.
+
+In all three types the captured run equals the plain one bit for bit. That covers the last hidden
+states of both, on one machine, of one batch, by one attention implementation. The last column says
+in which type a model in bfloat16 computes its rotation; the capture uses the same.
+
+| models | type in transformers | dimensions that turn in the tiny model, layer by layer | bfloat16 rotates in |
+|---|---|---|---|
 """
 BETWEEN = """
 ## Logits alone: the three-axis fit
@@ -213,7 +222,9 @@ def page() -> str:
     for name, (family, settings, *_) in ROTARY.items():
         layouts = probe_layouts(build(family, **settings))
         shown = dict.fromkeys(describe_layout(layouts[layer]) for layer in sorted(layouts))
-        rotary.append(f"| {name} | `{family}` | {'; '.join(shown)} |\n")
+        half = probe_layouts(build(family, **settings).to(torch.bfloat16))
+        types = dict.fromkeys(str(layout.precision).removeprefix("torch.") for layout in half.values())
+        rotary.append(f"| {name} | `{family}` | {'; '.join(shown)} | {'; '.join(types)} |\n")
     tokens = torch.arange(3, 15, dtype=torch.int32)[None].numpy()
     for name, (family, settings, position) in UNROTATED.items():
         capture_logits(build(family, "eager", **settings), tokens, [0], None, batch=1, keep=lambda *_: None)

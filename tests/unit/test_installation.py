@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 LIBRARY = PROJECT / "scripts" / "triaxis"
 CONFIGURATION = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 # Said to be missing, in one line, where it is.
-OPTIONAL = {"lm_eval"}
+OPTIONAL = {"lm_eval", "sentencepiece"}
 # Imported by transformers, to read GGUF files.
 INDIRECT = {"gguf"}
 

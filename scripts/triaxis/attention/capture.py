@@ -72,7 +72,9 @@ class Call:
         of_dimension = dict(zip(layout.dimension.tolist(), layout.column.tolist(), strict=True))
         for dimensions in (rotary.real, rotary.imaginary):
             angle[[of_dimension[dimension] for dimension in dimensions.tolist()]] = rotary.frequency * position
-        cos, sin = (torch.as_tensor(rotary.amplitude * part(angle)).to(x)[None, None] for part in (np.cos, np.sin))
+        cos, sin = (
+            torch.as_tensor(rotary.amplitude * part(angle)).to(self.cos)[None, None] for part in (np.cos, np.sin)
+        )
         return self.layout.rotate(x, cos, sin)
 
     def plain(self) -> tuple[Tensor, Tensor | None]:

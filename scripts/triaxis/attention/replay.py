@@ -24,7 +24,7 @@ NAME = "triaxis"
 def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
     """Layer -> the innermost module that takes `position_embeddings`.
 
-    Raises UserError if the model has none, or does not let its attention function be set.
+    Raises UserError if the model has none, has several of one layer, or does not let its attention function be set.
     """
     kind = model.config.model_type
     takes = [
@@ -47,7 +47,13 @@ def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
             f"a model of type '{kind}' refuses capture: its attention does not go through the attention interface "
             f"of transformers; {instead(model)}"
         )
-    return {int(module.layer_idx): module for module in innermost}  # type: ignore[arg-type]
+    layers = [int(module.layer_idx) for module in innermost]  # type: ignore[arg-type]
+    if len(set(layers)) < len(layers):
+        raise UserError(
+            f"a model of type '{kind}' refuses capture: it has {len(layers)} attention modules, and {len(set(layers))} "
+            f"numbers for them; choose another family"
+        )
+    return dict(zip(layers, innermost, strict=True))
 
 
 @contextmanager
@@ -99,22 +105,31 @@ class Recorder:
     """Answers a replayed attention module with zeros and keeps the query and key that it was given."""
 
     def __init__(self) -> None:
-        self.active = False
+        self.active, self.calls = False, 0
         self.query = self.key = torch.empty(0)
         self.scaling = 0.0
 
     def replay(
         self, module: torch.nn.Module, args: Any, kwargs: Any, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The query and key that `module` makes of its input under the rotation (cos, sin)."""
-        self.active = True
+        """The query and key that `module` makes of its input under the rotation (cos, sin).
+
+        Raises UserError if it hands its attention function none or several.
+        """
+        self.active, self.calls = True, 0
         try:
             module.forward(*args, **(kwargs | {"position_embeddings": (cos, sin), "past_key_values": None}))
         finally:
             self.active = False
+        if self.calls != 1:
+            raise UserError(
+                f"the attention of layer {module.layer_idx} calls the attention function of transformers {self.calls} "
+                f"times, not once: its queries and keys cannot be told; choose another family"
+            )
         return self.query, self.key
 
     def take(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> tuple[Tensor, None]:
+        self.calls += 1
         self.query, self.key, self.scaling = query, key, scaling
         batch, heads, length, _ = query.shape
         return value.new_zeros(batch, length, heads, value.shape[-1]), None

@@ -70,10 +70,13 @@ def by_layer(frame: Columns, name: str) -> dict[str, Array]:
     return {model: own[name].reshape(len(np.unique(own["layer"])), -1) for model, own in models.items()}
 
 
-def write_csv(path: str | Path, sql: str, parquet: Files) -> None:
+def write_csv(path: str | Path, sql: str, parquet: Files, **parameters: Any) -> None:
     """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing. Raises
-    UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line."""
-    with _asked(sql, {"files": parquet}) as result, files.whole(path) as part, part.open("w") as file:
+    UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line.
+
+    parameters: others of the query's, as for `rows`; a sequence is given as text.
+    """
+    with _asked(sql, {"files": parquet, **parameters}) as result, files.whole(path) as part, part.open("w") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(result.columns)
         lines.writerows(result.fetchall())

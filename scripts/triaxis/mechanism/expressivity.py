@@ -8,7 +8,7 @@ be reached. Han & Ji 2025, section 4, theorem 1; docs/method/mechanism.md, "Expr
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, frequency_groups
 from triaxis.mechanism.complex_form import Complex, inner
 
 Array = NDArray[np.float64]
@@ -76,17 +76,6 @@ def draw_targets(kind: str, count: int, distances: int, seed: int) -> Array:
     """`count` random functions of distance: noise (iid standard normal) or walk (its running sum)."""
     noise = np.random.default_rng(seed).standard_normal((count, distances))
     return noise if kind == "noise" else np.cumsum(noise, axis=1)
-
-
-def frequency_groups(rotaries: dict[int, Rotary]) -> list[list[int]]:
-    """The layers that share their frequencies and their unrotated dimensions, in order of the first of each group."""
-    groups: dict[tuple[bytes, int], list[int]] = {}
-    for layer in sorted(rotaries):
-        rotary = rotaries[layer]
-        # Frequencies are measured from a model's own cos and sin, to single precision.
-        rounded = np.round(rotary.frequency, 6).tobytes()
-        groups.setdefault((rounded, len(rotary.unrotated)), []).append(layer)
-    return list(groups.values())
 
 
 def solve_layers(

@@ -10,11 +10,33 @@ from triaxis.mechanism import summary
 from triaxis.mechanism.additivity import make_grid
 from triaxis.mechanism.summary import Dummies, Pairs
 from triaxis.mechanism.surface import Surface, typical_surface
-from triaxis.report.style import BLUE, GREEN, ORANGE, VERMILION, WIDTH, filled, plot_by_head, say, trained_and_control
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    filled,
+    plot_by_head,
+    say,
+    trained_and_control,
+)
+
+# A line for each frequency table of a model.
+LINES = ("o-", "s--", "^:", "d-.")
 
 
-def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
-    """Norm share and key constancy of each pair against how often it turns over the context, trained against random."""
+def table_label(own: Pairs) -> str:
+    """Which of a model's frequency tables this is."""
+    return f"frequencies of layer {own.first_layer} ({own.layers} layers)"
+
+
+def plot_pairs(pairs: Mapping[str, Sequence[Pairs]]) -> Figure:
+    """Norm share and key constancy of each pair against how often it turns over the context, trained against random.
+
+    A model has a line for each of its frequency tables.
+    """
     rows = trained_and_control(list(pairs))
     figure, panels = plt.subplots(len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True)
     for row, models in zip(panels, rows, strict=True):
@@ -22,9 +44,11 @@ def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
             row, (("norm_share", "share of the norm"), ("key_constancy", "key constancy")), strict=True
         ):
             for model, colour in zip(models, (BLUE, ORANGE), strict=True):
-                if model is not None:
-                    own = pairs[model]
-                    panel.plot(own.turns, getattr(own, name), "o-", color=colour, markersize=2.5, label=model)
+                own = pairs[model] if model is not None else []
+                for number, table in enumerate(own):
+                    style, values = LINES[number % len(LINES)], getattr(table, name)
+                    named = model if len(own) == 1 else f"{model}, {table_label(table)}"
+                    panel.plot(table.turns, values, style, color=colour, markersize=2.5, label=named)
             panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
             panel.set(xscale="log", ylabel=label)
             panel.set_ylim(bottom=0)
@@ -34,8 +58,11 @@ def plot_pairs(pairs: Mapping[str, Pairs]) -> Figure:
     return figure
 
 
-def plot_contributions(pairs: Mapping[str, Pairs]) -> Figure:
-    """Where along the frequency axis f, g and the interaction live: shares of the variance of the logits."""
+def plot_contributions(pairs: Mapping[str, Sequence[Pairs]]) -> Figure:
+    """Where along the frequency axis f, g and the interaction live: shares of the variance of the logits.
+
+    A model has a line for each of its frequency tables; totals are over all of them.
+    """
     rows = trained_and_control(list(pairs))
     figure, panels = plt.subplots(
         len(rows), 2, figsize=(WIDTH, 2.4 * len(rows)), squeeze=False, sharex=True, sharey="row"
@@ -47,8 +74,13 @@ def plot_contributions(pairs: Mapping[str, Pairs]) -> Figure:
             ("g", "g: meaning", GREEN),
             ("interaction", "interaction", VERMILION),
         ):
-            share = getattr(own, name)
-            panel.plot(own.turns, share, "o-", color=colour, markersize=2.5, label=f"{label}, {share.sum():.3f}")
+            shares = [getattr(table, name) for table in own]
+            total = f"{label}, {sum(share.sum() for share in shares):.3f}"
+            for number, (table, share) in enumerate(zip(own, shares, strict=True)):
+                style, named = LINES[number % len(LINES)], total if number == 0 else None
+                panel.plot(table.turns, share, style, color=colour, markersize=2.5, label=named)
+        for number, table in enumerate(own if len(own) > 1 else []):
+            panel.plot([], [], LINES[number % len(LINES)], color=GREY, markersize=2.5, label=table_label(table))
         panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
         panel.axhline(0, color="black", linewidth=0.5)
         panel.set(xscale="log", title=model)

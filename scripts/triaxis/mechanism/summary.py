@@ -1,5 +1,6 @@
 """The tables of the mechanism: how additive each model's logits are, and at which frequencies their norm lies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triaxis.attention.rope import Rotary, frequency_groups
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
 from triaxis.base.query import Files
@@ -17,11 +19,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """A model's rotary pairs, averaged over sequences, layers and heads; arrays (pairs,), slowest last.
+    """The rotary pairs of a model's layers of one frequency table, averaged over sequences, these layers and heads.
 
-    f, g, interaction: each pair's contribution, as a share of the variance of all logits of the model.
+    Arrays (pairs,), slowest last. first_layer, layers: the first of these layers, and how many they are. f, g,
+    interaction: each pair's contribution, as a share of the variance of all logits of the model.
     """
 
+    first_layer: int
+    layers: int
     turns: Array
     norm_share: Array
     key_constancy: Array
@@ -43,11 +48,27 @@ def additive_by_head(additive: str | Path) -> dict[str, Array]:
     return query.by_layer(tables.read_columns(additive), "r_additive")
 
 
-def pairs_of(pairs: str | Path) -> dict[str, Pairs]:
-    """model -> its rotary pairs, from pairs.csv; NaN where every logit is constant."""
+def pairs_of(pairs: str | Path) -> dict[str, list[Pairs]]:
+    """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer; NaN where every logit is
+    constant."""
     rows = tables.read_columns(pairs)
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
-    return {model: Pairs(*(rows[name][rows["model"] == model] for name in names)) for model in np.unique(rows["model"])}
+    found: dict[str, list[Pairs]] = {}
+    for model, first in sorted(set(zip(rows["model"].tolist(), rows["first_layer"].tolist(), strict=True))):
+        own = query.where(rows, model=model, first_layer=first)
+        found.setdefault(model, []).append(Pairs(first, int(own["layers"][0]), *(own[name] for name in names)))
+    return found
+
+
+def frequency_tables(rotaries: Mapping[str, Mapping[int, Rotary]]) -> dict[str, list[Any]]:
+    """The parameters of PAIRS: model by model, each layer and the first of those that share its frequencies."""
+    rows = [
+        (model, layer, layers[0])
+        for model, own in rotaries.items()
+        for layers in frequency_groups(own)
+        for layer in layers
+    ]
+    return {name: [row[n] for row in rows] for n, name in enumerate(("models", "layers", "first_layers"))}
 
 
 def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
@@ -69,24 +90,30 @@ FROM {query.stage()}
 GROUP BY model, layer, head ORDER BY model, layer, head
 """
 
-# A model's rotary pairs over sequences, rotary layers and heads, first token included (patterns/). f, g, interaction:
-# each pair's share of the variance of all logits.
+# A model's rotary pairs over sequences, heads and the layers of one frequency table, first token included (patterns/):
+# pairs of one number have other frequencies in other tables. f, g, interaction: shares of the variance of all logits.
 PAIRS = f"""
-WITH own AS (
-    SELECT * FROM {query.stage()} WHERE first_token
+WITH tables AS (
+    SELECT unnest($models) AS model, unnest($layers)::SMALLINT AS layer,
+           unnest($first_layers)::SMALLINT AS first_layer
+), own AS (
+    SELECT * FROM {query.stage()} JOIN tables USING (model, layer) WHERE first_token
 ), whole AS (
     SELECT model, nullif(
                sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair), 0
            ) AS variance
     FROM own GROUP BY model
 )
-SELECT model, pair, avg(turns ORDER BY sequence, layer, head) AS turns,
+SELECT model, first_layer, count(DISTINCT layer) AS layers, pair,
+       first(frequency ORDER BY sequence, layer, head) AS frequency,
+       avg(turns ORDER BY sequence, layer, head) AS turns,
        avg(norm_share ORDER BY sequence, layer, head) AS norm_share,
        avg(key_constancy ORDER BY sequence, layer, head) AS key_constancy,
        sum(f_variance ORDER BY sequence, layer, head) / any_value(variance) AS f,
        sum(g_variance ORDER BY sequence, layer, head) / any_value(variance) AS g,
        sum(interaction_variance ORDER BY sequence, layer, head) / any_value(variance) AS interaction
-FROM own JOIN whole USING (model) WHERE pair IS NOT NULL GROUP BY model, pair ORDER BY model, pair
+FROM own JOIN whole USING (model) WHERE pair IS NOT NULL
+GROUP BY model, first_layer, pair ORDER BY model, first_layer, pair
 """
 
 # Quartiles over heads, each averaged over sequences, of the key components' correlation (dummies/).

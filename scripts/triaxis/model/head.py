@@ -7,6 +7,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
+from triaxis.model.answering import answering
+
 Tensor = torch.Tensor
 
 CHUNK = 256  # positions whose predictions exist at once: those of a long text would outweigh everything else
@@ -15,12 +17,8 @@ CHUNK = 256  # positions whose predictions exist at once: those of a long text w
 def predict(model: PreTrainedModel, last: Tensor) -> Tensor:
     """Last hidden states (batch, length, size) -> predictions (batch, length, vocabulary): the model's head alone."""
     # The output of a mixture of experts, which has what any head reads.
-    base = model.base_model
-    base.forward = lambda *args, **options: MoeModelOutputWithPast(last_hidden_state=last)
-    try:
+    with answering([(model.base_model, MoeModelOutputWithPast(last_hidden_state=last))]):
         return model(input_ids=torch.zeros(last.shape[:2], dtype=torch.long, device=last.device)).logits
-    finally:
-        del base.forward
 
 
 def log_probabilities(predictions: Tensor) -> Tensor:

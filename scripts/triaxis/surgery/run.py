@@ -22,6 +22,7 @@ from triaxis.attention.layout import Layout
 from triaxis.attention.replay import attention_modules
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
+from triaxis.model.answering import answering
 from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
 from triaxis.surgery.additive import Additive
 from triaxis.surgery.schema import SURGERY
@@ -154,19 +155,6 @@ def _recording(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[No
             handle.remove()
 
 
-@contextmanager
-def _answering(blocks: list[torch.nn.Module], outputs: list[Any]) -> Iterator[None]:
-    """Let the blocks, as many as there are outputs, answer with these instead of running."""
-    answered = blocks[: len(outputs)]
-    for block, output in zip(answered, outputs, strict=True):
-        block.forward = lambda *args, output=output, **options: output
-    try:
-        yield
-    finally:
-        for block in answered:
-            del block.forward
-
-
 def mean_measures(plain: PlainPredictions, predictions: Tensor, tokens: Tensor) -> dict[str, float]:
     """Means over one sequence: loss (nats a token), perplexity, top-1 agreement and KL(plain || these predictions).
 
@@ -207,7 +195,7 @@ class InterventionRunner:
         """Predictions of one pass; blocks before `first` answer from `base`, all outputs are kept under `keep`."""
         answers = self.outputs[base][:first] if first else []
         outputs: list[Any] = []
-        with attending(self.model, self.layouts, attend), _answering(self.blocks, answers):
+        with attending(self.model, self.layouts, attend), answering(zip(self.blocks, answers, strict=False)):
             if not keep:
                 return self.model(input_ids=self.ids, use_cache=False).logits
             with _recording(self.blocks, outputs):

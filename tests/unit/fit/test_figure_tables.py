@@ -3,14 +3,17 @@
 import resource
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from triaxis.attention.rope import Rotary
 from triaxis.base import query
 from triaxis.base.errors import UserError
 from triaxis.fit import summary
+from triaxis.mechanism import figures
 from triaxis.mechanism import summary as mechanism
 
 
@@ -18,7 +21,7 @@ from triaxis.mechanism import summary as mechanism
 def written(tmp_path):
     """written(sql, rows of a model) -> the table. Models named like a number and like a word, each in two shards."""
 
-    def write(sql: str, rows: list[dict]) -> Path:
+    def write(sql: str, rows: list[dict], **parameters: list) -> Path:
         files = []
         for model in ("7", "a"):
             for shard in (0, 1):
@@ -26,7 +29,7 @@ def written(tmp_path):
                 file.parent.mkdir(exist_ok=True)
                 pq.write_table(pa.Table.from_pylist([row for row in rows if row["sequence"] == shard]), file)
                 files.append(file)
-        query.write_csv(tmp_path / "table.csv", sql, files)
+        query.write_csv(tmp_path / "table.csv", sql, files, **parameters)
         return tmp_path / "table.csv"
 
     return write
@@ -60,19 +63,65 @@ def test_a_head_without_a_value_is_nan(written):
     np.testing.assert_array_equal(r, [[np.nan], [0.5]])
 
 
-def test_pairs_are_shares_of_all_variance_and_slow_turns_keep_their_digits(written):
-    shares = {"f_variance": 1.0, "g_variance": 2.0, "interaction_variance": 1.0}
-    rows = [
-        {"sequence": n, "layer": 0, "head": 0, "first_token": first, "pair": pair, "turns": turns}
-        | {"norm_share": 0.5, "key_constancy": 0.25}
+def pattern_rows(turns_of_layers: list[list[float]], shares: dict[str, float]) -> list[dict]:
+    """patterns/ of two sequences: layer -> the turns of its pairs; a head a layer, whose norm_share is its number."""
+    return [
+        {"sequence": n, "layer": layer, "head": 0, "first_token": first, "pair": pair, "turns": turns}
+        | {"frequency": turns / 100, "norm_share": float(layer), "key_constancy": 0.25}
         | (shares if first else dict.fromkeys(shares, 9.0))
         for n in (0, 1)
         for first in (True, False)
-        for pair, turns in ((0, 40.0), (1, 1 / 3e7))
+        for layer, own in enumerate(turns_of_layers)
+        for pair, turns in enumerate(own)
     ]
-    pairs = mechanism.pairs_of(written(mechanism.PAIRS, rows))["7"]
+
+
+def frequency_tables(frequencies: list[list[float]]) -> dict[str, list]:
+    """Those of both models, whose layers have these frequencies."""
+    rotaries = {
+        layer: Rotary(1.0, 1.0, np.arange(0, 4, 2), np.arange(1, 4, 2), np.array(own), np.arange(0))
+        for layer, own in enumerate(frequencies)
+    }
+    return mechanism.frequency_tables({"7": rotaries, "a": rotaries})
+
+
+SHARES = {"f_variance": 1.0, "g_variance": 2.0, "interaction_variance": 1.0}
+
+
+def test_pairs_are_shares_of_all_variance_and_slow_turns_keep_their_digits(written):
+    turns = [[40.0, 1 / 3e7]]
+    table = written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns))
+    (pairs,) = mechanism.pairs_of(table)["7"]
+    assert (pairs.first_layer, pairs.layers) == (0, 1)
     np.testing.assert_array_equal(pairs.turns, [40.0, 1 / 3e7])
     np.testing.assert_array_equal([pairs.f, pairs.g, pairs.interaction], [[1 / 8] * 2, [1 / 4] * 2, [1 / 8] * 2])
+
+
+def test_pairs_are_averaged_over_layers_of_one_frequency_table(written):
+    """As in Gemma 3, whose windowed and whole layers turn their pairs at other frequencies."""
+    turns = [[40.0, 2.0], [10.0, 0.5], [40.0, 2.0]]
+    table = written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns))
+    for local, whole in (mechanism.pairs_of(table)[model] for model in ("7", "a")):
+        assert (local.first_layer, local.layers, whole.first_layer, whole.layers) == (0, 2, 1, 1)
+        np.testing.assert_array_equal(local.turns, [40, 2])
+        np.testing.assert_array_equal(whole.turns, [10, 0.5])
+        np.testing.assert_array_equal([local.norm_share, whole.norm_share], [[1, 1], [1, 1]])  # of 0 and 2, and of 1
+        np.testing.assert_allclose([local.f, whole.f], [[1 / 12] * 2, [1 / 24] * 2])
+    assert table.read_text().splitlines()[0].startswith("model,first_layer,layers,pair,frequency,turns,norm_share")
+
+
+def test_figures_of_pairs_have_a_line_for_each_frequency_table(written):
+    turns = [[40.0, 2.0], [10.0, 0.5], [40.0, 2.0]]
+    pairs = mechanism.pairs_of(written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns)))
+    for figure in (figures.plot_pairs(pairs), figures.plot_contributions(pairs)):
+        panel = figure.axes[0]
+        drawn = {tuple(line.get_xdata()) for line in panel.get_lines() if len(line.get_xdata()) and line.get_label()}
+        assert {(40.0, 2.0), (10.0, 0.5)} <= drawn
+        labels = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert sum("frequencies of layer 0 (2 layers)" in label for label in labels) == 1
+        plt.close(figure)
+    (totals,) = [label for label in labels if label.startswith("f: position")]
+    assert totals == "f: position, 0.250"
 
 
 def test_dummies_are_quartiles_over_heads(written):

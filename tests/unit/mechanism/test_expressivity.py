@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, frequency_groups
 from triaxis.mechanism.additivity import ClosedForm, additivity_of
 from triaxis.mechanism.complex_form import turns_at
 from triaxis.mechanism.expressivity import (
     TARGETS,
     basis,
-    frequency_groups,
     interaction_share,
     project,
     reach_error,

@@ -17,6 +17,7 @@ from triaxis.mechanism.summary import (
     R_ADDITIVE,
     additive_by_head,
     dummies_of,
+    frequency_tables,
     mechanism_by_model,
     pairs_of,
 )
@@ -173,16 +174,18 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
         for models in (["still"], ["still", "m"]):
             own = [file for file in files(tmp_path, stage) if file.parent.name.removeprefix("model=") in models]
             written[name, len(models)] = tmp_path / f"{name}-{len(models)}.csv"
-            query.write_csv(written[name, len(models)], sql, own)
+            shared = {model: dict.fromkeys(range(2), rotary) for model in models}
+            parameters = frequency_tables(shared) if name == "pairs" else {}
+            query.write_csv(written[name, len(models)], sql, own, **parameters)
     for models in (1, 2):
         r, pairs, dummies = (
             read(written[name, models])
             for name, read in (("additive", additive_by_head), ("pairs", pairs_of), ("dummies", dummies_of))
         )
-        assert np.isnan(r["still"]).all() and np.isnan(pairs["still"].f).all()
+        assert np.isnan(r["still"]).all() and all(np.isnan(own.f).all() for own in pairs["still"])
         assert np.isnan(dummies["still"].key_correlation).all()
     assert np.isnan(r["m"][0]).all() and np.isfinite(r["m"][1]).all()
-    assert np.isfinite(pairs["m"].f).all() and np.isfinite(dummies["m"].key_correlation).all()
+    assert all(np.isfinite(own.f).all() for own in pairs["m"]) and np.isfinite(dummies["m"].key_correlation).all()
 
 
 def test_a_surface_is_of_a_head_with_a_value_or_there_is_none(tmp_path):

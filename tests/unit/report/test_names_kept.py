@@ -33,6 +33,7 @@ from triaxis.tasks.summary import by_condition
 from triaxis.tolerance import figures as tolerance_figures
 from triaxis.tolerance import schema as tolerances
 from triaxis.tolerance import summary as tolerance
+from unit.vectors import make_rotary
 
 MODELS = ["2024-01-01", "7"]  # in the order of their text, which is that of the readers
 
@@ -125,6 +126,11 @@ def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
     assert KEYS[reader](files) == MODELS
 
 
+def parameters(stage: str) -> dict[str, list]:
+    """What a table of a stage is asked beside its files: of patterns/, which layers share their frequencies."""
+    return mechanism.frequency_tables({model: {0: make_rotary()} for model in MODELS}) if stage == "patterns" else {}
+
+
 TABLES: dict[str, tuple[str, str, Callable]] = {
     "r_by_head": ("fits", fit.HEADS, lambda table: list(fit.r_by_head(table, "key"))),
     "additive_by_head": ("additivity", mechanism.R_ADDITIVE, lambda table: list(mechanism.additive_by_head(table))),
@@ -139,7 +145,7 @@ def test_a_reader_of_a_table_keeps_a_models_name(reader: str, models: list[str],
     """Alone, names that are all numbers or all dates would make a column of such."""
     stage, sql, read = TABLES[reader]
     own = [file for file in files(stage) if any(f"model={model}/" in str(file) for model in models)]
-    query.write_csv(tmp_path / "table.csv", sql, own)
+    query.write_csv(tmp_path / "table.csv", sql, own, **parameters(stage))
     assert read(tmp_path / "table.csv") == models
 
 
@@ -164,7 +170,7 @@ def from_stage(sql: str, stage: str) -> Callable:
     """files, folder -> a table that a query writes of a stage."""
 
     def write(files: Callable, folder: Path) -> str:
-        query.write_csv(folder / "table.csv", sql, files(stage))
+        query.write_csv(folder / "table.csv", sql, files(stage), **parameters(stage))
         return str(folder / "table.csv")
 
     return write

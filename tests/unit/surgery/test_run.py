@@ -100,6 +100,21 @@ def rotaries_of(model: PreTrainedModel) -> dict:
     return {call.layer: rotary_of(call) for call in calls_of(model, draw(1, 0))}
 
 
+# On several devices
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_hooks_of_accelerate_stay_and_change_nothing(family: str, hooked, state_of) -> None:
+    model = build(family)
+    expected_forms, expected = forms_of(model), surgery_rows(model, forms_of(model))
+    before = state_of(hooked(model))
+    forms = forms_of(model)
+    for key, form in expected_forms.items():
+        assert torch.equal(forms[key].key, form.key)
+    assert surgery_rows(model, forms) == expected
+    assert state_of(model) == before
+
+
 # Nothing replaced
 
 

@@ -80,6 +80,16 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 # The plain run
 
 
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_hooks_of_accelerate_stay_and_change_nothing(build_model, tmp_path, hooked, state_of, perturbation):
+    model = build_model("llama")
+    expected = run(model, perturbation, plain_file(model, tmp_path / "plain.parquet"))
+    before = state_of(hooked(model))
+    found = run(model, perturbation, plain_file(model, tmp_path / "hooked.parquet"))
+    assert all(own.equals(other) for own, other in zip(found, expected, strict=True))
+    assert state_of(model) == before
+
+
 def test_the_states_are_what_each_attention_module_gives(build_model, tmp_path):
     model, outputs = build_model("llama"), {}
     handles = [
