@@ -127,6 +127,14 @@ def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
     assert KEYS[reader](files) == MODELS
 
 
+# Of PAIRS: the layers of each model and their frequency tables.
+LAYERS = {"models": MODELS, "layers": [KEY["layer"]] * len(MODELS), "first_layers": [KEY["layer"]] * len(MODELS)}
+
+
+def write_table(path: Path, sql: str, stage_files: list[Path]) -> None:
+    query.write_csv(path, sql, stage_files, **(LAYERS if sql == mechanism.PAIRS else {}))
+
+
 TABLES: dict[str, tuple[str, str, Callable]] = {
     "r_by_head": ("fits", fit.HEADS, lambda table: list(fit.r_by_head(table, "key"))),
     "additive_by_head": ("additivity", mechanism.R_ADDITIVE, lambda table: list(mechanism.additive_by_head(table))),
@@ -141,7 +149,7 @@ def test_a_reader_of_a_table_keeps_a_models_name(reader: str, models: list[str],
     """Alone, names that are all numbers or all dates would make a column of such."""
     stage, sql, read = TABLES[reader]
     own = [file for file in files(stage) if any(f"model={model}/" in str(file) for model in models)]
-    query.write_csv(tmp_path / "table.csv", sql, own)
+    write_table(tmp_path / "table.csv", sql, own)
     assert read(tmp_path / "table.csv") == models
 
 
@@ -166,7 +174,7 @@ def from_stage(sql: str, stage: str) -> Callable:
     """files, folder -> a table that a query writes of a stage."""
 
     def write(files: Callable, folder: Path) -> str:
-        query.write_csv(folder / "table.csv", sql, files(stage))
+        write_table(folder / "table.csv", sql, files(stage))
         return str(folder / "table.csv")
 
     return write
