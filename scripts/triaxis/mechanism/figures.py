@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from triaxis.mechanism import summary
@@ -27,9 +28,18 @@ from triaxis.report.style import (
 LINES = ("o-", "s--", "^:", "d-.")
 
 
-def table_label(own: Pairs) -> str:
-    """Which of a model's frequency tables this is."""
-    return f"frequencies of layer {own.first_layer} ({own.layers} layers)"
+def _draw_tables(panel: Axes, own: Sequence[Pairs], name: str, colour: str, label: str) -> None:
+    """A line for each frequency table of one model, the first of them with the label."""
+    for number, table in enumerate(own):
+        named, style = label if number == 0 else None, LINES[number % len(LINES)]
+        panel.plot(table.turns, getattr(table, name), style, color=colour, markersize=2.5, label=named)
+
+
+def _name_tables(panel: Axes, own: Sequence[Pairs]) -> None:
+    """Entries of the legend that say which layers have which frequency table, where a model has several."""
+    for number, table in enumerate(own if len(own) > 1 else []):
+        label = f"layers like {table.first_layer}: {table.layers}"
+        panel.plot([], [], LINES[number % len(LINES)], color=GREY, markersize=2.5, label=label)
 
 
 def plot_pairs(pairs: Mapping[str, Sequence[Pairs]]) -> Figure:
@@ -44,11 +54,9 @@ def plot_pairs(pairs: Mapping[str, Sequence[Pairs]]) -> Figure:
             row, (("norm_share", "share of the norm"), ("key_constancy", "key constancy")), strict=True
         ):
             for model, colour in zip(models, (BLUE, ORANGE), strict=True):
-                own = pairs[model] if model is not None else []
-                for number, table in enumerate(own):
-                    style, values = LINES[number % len(LINES)], getattr(table, name)
-                    named = model if len(own) == 1 else f"{model}, {table_label(table)}"
-                    panel.plot(table.turns, values, style, color=colour, markersize=2.5, label=named)
+                if model is not None:
+                    _draw_tables(panel, pairs[model], name, colour, model)
+            _name_tables(panel, pairs[models[0]])
             panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
             panel.set(xscale="log", ylabel=label)
             panel.set_ylim(bottom=0)
@@ -74,13 +82,9 @@ def plot_contributions(pairs: Mapping[str, Sequence[Pairs]]) -> Figure:
             ("g", "g: meaning", GREEN),
             ("interaction", "interaction", VERMILION),
         ):
-            shares = [getattr(table, name) for table in own]
-            total = f"{label}, {sum(share.sum() for share in shares):.3f}"
-            for number, (table, share) in enumerate(zip(own, shares, strict=True)):
-                style, named = LINES[number % len(LINES)], total if number == 0 else None
-                panel.plot(table.turns, share, style, color=colour, markersize=2.5, label=named)
-        for number, table in enumerate(own if len(own) > 1 else []):
-            panel.plot([], [], LINES[number % len(LINES)], color=GREY, markersize=2.5, label=table_label(table))
+            total = sum(getattr(table, name).sum() for table in own)
+            _draw_tables(panel, own, name, colour, f"{label}, {total:.3f}")
+        _name_tables(panel, own)
         panel.axvline(1, color="black", linewidth=0.5, linestyle=":")
         panel.axhline(0, color="black", linewidth=0.5)
         panel.set(xscale="log", title=model)

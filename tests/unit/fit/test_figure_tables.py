@@ -118,7 +118,7 @@ def test_figures_of_pairs_have_a_line_for_each_frequency_table(written):
         drawn = {tuple(line.get_xdata()) for line in panel.get_lines() if len(line.get_xdata()) and line.get_label()}
         assert {(40.0, 2.0), (10.0, 0.5)} <= drawn
         labels = [text.get_text() for text in panel.get_legend().get_texts()]
-        assert sum("frequencies of layer 0 (2 layers)" in label for label in labels) == 1
+        assert labels[-2:] == ["layers like 0: 2", "layers like 1: 1"]
         plt.close(figure)
     (totals,) = [label for label in labels if label.startswith("f: position")]
     assert totals == "f: position, 0.250"

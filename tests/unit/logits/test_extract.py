@@ -122,6 +122,21 @@ def test_half_precision_is_stored_as_float32_and_checked_as_it_is(llama):
     assert 1e-4 < max(errors.values()) < 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["OLMo", "OLMo 2", "OLMo 3", "FlexOlmo", "ERNIE 4.5", "Command R (Cohere)"])
+def test_half_precision_runs_where_the_rotation_is_in_float32(build_model, name, dtype):
+    """Their cos and sin are in float32, or their products: what the attention is given is in the model's own type."""
+    family, settings, *_ = ROTARY[name]
+    model = build_model(family, **settings)
+    expected, _, _ = extracted(model)
+    features, _, errors = extracted(model.to(dtype), tolerance=0.1)
+    assert set(features) == set(expected)
+    assert 0 < max(errors.values()) < 10 * torch.finfo(dtype).eps
+    for place, layer in features.items():
+        size = np.abs(expected[place].query).max()
+        assert np.abs(layer.query - expected[place].query).max() < 50 * torch.finfo(dtype).eps * size
+
+
 # The checks
 
 

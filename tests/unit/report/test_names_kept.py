@@ -33,7 +33,6 @@ from triaxis.tasks.summary import by_condition
 from triaxis.tolerance import figures as tolerance_figures
 from triaxis.tolerance import schema as tolerances
 from triaxis.tolerance import summary as tolerance
-from unit.vectors import make_rotary
 
 MODELS = ["2024-01-01", "7"]  # in the order of their text, which is that of the readers
 
@@ -126,9 +125,12 @@ def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
     assert KEYS[reader](files) == MODELS
 
 
-def parameters(stage: str) -> dict[str, list]:
-    """What a table of a stage is asked beside its files: of patterns/, which layers share their frequencies."""
-    return mechanism.frequency_tables({model: {0: make_rotary()} for model in MODELS}) if stage == "patterns" else {}
+# Of PAIRS: the layers of each model and their frequency tables.
+LAYERS = {"models": MODELS, "layers": [KEY["layer"]] * len(MODELS), "first_layers": [KEY["layer"]] * len(MODELS)}
+
+
+def write_table(path: Path, sql: str, stage_files: list[Path]) -> None:
+    query.write_csv(path, sql, stage_files, **(LAYERS if sql == mechanism.PAIRS else {}))
 
 
 TABLES: dict[str, tuple[str, str, Callable]] = {
@@ -145,7 +147,7 @@ def test_a_reader_of_a_table_keeps_a_models_name(reader: str, models: list[str],
     """Alone, names that are all numbers or all dates would make a column of such."""
     stage, sql, read = TABLES[reader]
     own = [file for file in files(stage) if any(f"model={model}/" in str(file) for model in models)]
-    query.write_csv(tmp_path / "table.csv", sql, own, **parameters(stage))
+    write_table(tmp_path / "table.csv", sql, own)
     assert read(tmp_path / "table.csv") == models
 
 
@@ -170,7 +172,7 @@ def from_stage(sql: str, stage: str) -> Callable:
     """files, folder -> a table that a query writes of a stage."""
 
     def write(files: Callable, folder: Path) -> str:
-        query.write_csv(folder / "table.csv", sql, files(stage), **parameters(stage))
+        write_table(folder / "table.csv", sql, files(stage))
         return str(folder / "table.csv")
 
     return write
