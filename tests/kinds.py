@@ -18,6 +18,11 @@ def read_kinds() -> dict[tuple[str, str], str]:
     return {(kind, tried): happened for kind, tried, happened in cells}
 
 
+def without_place(line: str, place: Path) -> str:
+    """The line as the page gives it: no name of this test's folder, one space between words."""
+    return " ".join(line.replace(f"{place}/", "").replace(str(place), "the folder").split())
+
+
 class Kinds:
     """What the tests of one session saw."""
 
@@ -32,14 +37,18 @@ class Kinds:
         if not self.write:
             assert read_kinds().get((kind, tried)) == happened, f"docs/reliability.md does not say so: {tried}"
 
+    def saw_line(self, kind: str, tried: str, place: Path, line: str) -> None:
+        """As `saw`, of the one line that `tried` ended with; `place`, the folder of this test, is left out of it."""
+        line = without_place(line, place)
+        assert "trust_remote_code" not in line and len(line) < 450
+        self.saw(kind, tried, line.replace("|", "/"))
+
     def refused(self, kind: str, tried: str, place: Path, call: Callable[[], object]) -> str:
         """The one line with which `call` ends, recorded; `place`, the folder of this test, is left out of it."""
         with pytest.raises(UserError) as caught:
             call()
-        line = " ".join(str(caught.value).replace(f"{place}/", "").split())
-        assert "trust_remote_code" not in line and len(line) < 450
-        self.saw(kind, tried, line.replace("|", "/"))
-        return line
+        self.saw_line(kind, tried, place, str(caught.value))
+        return without_place(str(caught.value), place)
 
     def save(self) -> None:
         """Put the rows into the page; those of tests that did not run stay, those of no test go."""

@@ -236,9 +236,6 @@ REFUSED: list[tuple[str, str, str, str | bytes, list[str]]] = [
     ),
     ("JSON", "a single quote", "a.jsonl", "{'text': 'a'}\n", ["line 1, column 2"]),
 ]
-KINDS = [(kind, sample, "read") for kind, sample, *_ in READ] + [
-    (kind, sample, "refused") for kind, sample, *_ in REFUSED
-]
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -246,18 +243,18 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
     return folder / name
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), [case[2:] for case in READ], ids=[case[1] for case in READ])
-def test_what_is_read(tmp_path, name, content, expected):
+@pytest.mark.parametrize(("kind", "tried", "name", "content", "expected"), READ, ids=[case[1] for case in READ])
+def test_what_is_read(tmp_path, kinds, kind, tried, name, content, expected):
     assert texts(write(tmp_path, name, content)) == expected
+    kinds.saw(kind, tried, "read")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"), [case[2:] for case in REFUSED], ids=[case[1] for case in REFUSED]
-)
-def test_what_is_refused(tmp_path, name, content, words):
+@pytest.mark.parametrize(("kind", "tried", "name", "content", "words"), REFUSED, ids=[case[1] for case in REFUSED])
+def test_what_is_refused(tmp_path, kinds, kind, tried, name, content, words):
     fault = complaint(write(tmp_path, name, content))
     assert str(tmp_path / name) in fault and all(word in fault for word in words), fault
     assert "copy" not in fault
+    kinds.saw_line(kind, tried, tmp_path, fault)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])

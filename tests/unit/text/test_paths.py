@@ -109,12 +109,15 @@ CASES = [
     ),
     ("link", "a link to itself", "refused", [("b.txt", "b.txt")], "b.txt", ("is a link to b.txt",)),
 ]
-KINDS = [case[:3] for case in CASES]
 
 
-@pytest.mark.parametrize(("there", "path", "expected"), [case[3:] for case in CASES], ids=[case[1] for case in CASES])
+@pytest.mark.parametrize(
+    ("kind", "tried", "there", "path", "expected"),
+    [(*case[:2], *case[3:]) for case in CASES],
+    ids=[case[1] for case in CASES],
+)
 @pytest.mark.parametrize("absolute", [False, True])
-def test_a_path(tmp_path, monkeypatch, there, path, expected, absolute):
+def test_a_path(tmp_path, monkeypatch, kinds, kind, tried, there, path, expected, absolute):
     monkeypatch.chdir(tmp_path)
     for entry in there:
         name, target = entry if isinstance(entry, tuple) else (entry, None)
@@ -131,6 +134,8 @@ def test_a_path(tmp_path, monkeypatch, there, path, expected, absolute):
         assert "\n" not in str(caught.value)
     else:
         assert find_files(f"path:{path}", whole)[1] == expected
+    if not absolute:
+        kinds.saw_line(kind, tried, tmp_path, str(caught.value) if isinstance(expected, tuple) else "read")
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):

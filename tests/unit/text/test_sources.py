@@ -27,17 +27,6 @@ from triaxis.text.sources import (
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 SPEECHES = b'[{"name": "X", "speeches": ["a"]}]'
-KINDS = [
-    ("source", "a hub commit that belongs to another repository", "refused"),
-    ("source", "a hub repository that answers under another name", "refused"),
-    ("source", "a lock with a commit of another repository", "refused"),
-    ("source", "a lock of other sources", "refused"),
-    ("source", "a lock and a source that name two commits", "refused"),
-    ("source", "a lock that is missing, no JSON, or no lock", "refused"),
-    ("source", "a file that changed during a run, in another size or the same", "refused"),
-    ("source", "a file that went during a run", "refused"),
-    ("source", "a GGUF file whose suffix is in capitals", "read"),
-]
 WEIGHTS = {"model.safetensors": b"weights", "config.json": b"{}", "tokenizer.model": b"t"}
 
 
@@ -94,16 +83,18 @@ def test_a_lock_gives_commits_only():
     assert "hub:o/n" in fault and "'main'" in fault and "40" in fault
 
 
-def test_a_lock_of_other_sources_says_what_it_has():
+def test_a_lock_of_other_sources_says_what_it_has(kinds, tmp_path):
     fault = message(locked_revision, parse_source("hub:o/n"), {"hub:o/n@main": COMMIT, "hub:o/n@dev": COMMIT})
     assert "hub:o/n is not in the lock (it has hub:o/n@dev, hub:o/n@main)" in fault
+    kinds.saw_line("source", "a lock of other sources", tmp_path, fault)
 
 
-def test_a_lock_and_a_source_that_name_two_commits_are_refused():
+def test_a_lock_and_a_source_that_name_two_commits_are_refused(kinds, tmp_path):
     source = parse_source(f"hub:o/n@{COMMIT}")
     assert locked_revision(source, {source.text: COMMIT}) == COMMIT
     fault = message(locked_revision, source, {source.text: OTHER})
     assert f"hub:o/n@{COMMIT} names a commit and the lock gives another, {OTHER}" in fault
+    kinds.saw_line("source", "a lock and a source that name two commits", tmp_path, fault)
 
 
 def test_a_source_sees_what_the_lock_says_of_its_own_repository():
@@ -449,9 +440,11 @@ def test_what_the_hub_raises_becomes_one_line(hub, tmp_path, call, fault, words)
     assert text.startswith("hub:o/n@dev ") and all(word in text for word in words)
 
 
-def test_a_commit_of_another_repository_is_refused(hub, tmp_path):
+def test_a_commit_of_another_repository_is_refused(hub, tmp_path, kinds):
     """The hub says that it knows no such commit; one that answers with another would be believed."""
-    assert f"has no commit {OTHER}, the hub answers with {COMMIT}" in message(model, f"hub:o/n@{OTHER}", tmp_path)
+    fault = message(model, f"hub:o/n@{OTHER}", tmp_path)
+    assert f"has no commit {OTHER}, the hub answers with {COMMIT}" in fault
+    kinds.saw_line("source", "a hub commit that belongs to another repository", tmp_path, fault)
     locked = message(model, "hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": OTHER})
     assert f"has no commit {OTHER}" in locked
     assert [call[0] for call in hub.calls] == ["info", "info"]
@@ -461,10 +454,13 @@ def test_a_commit_of_another_repository_is_refused(hub, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [model, corpus])
-def test_a_repository_that_answers_under_another_name_is_refused(hub, tmp_path, kind):
+def test_a_repository_that_answers_under_another_name_is_refused(hub, tmp_path, kinds, kind):
     hub.name = "someone/else"
     text = "hub:o/n" if kind is model else "hub:o/n/config.json"
-    assert f"{text} is called someone/else now: name it so" in message(kind, text, tmp_path)
+    fault = message(kind, text, tmp_path)
+    assert f"{text} is called someone/else now: name it so" in fault
+    if kind is model:
+        kinds.saw_line("source", "a hub repository that answers under another name", tmp_path, fault)
     hub.name = "O/N"
     assert kind(text, tmp_path)["revision"] == COMMIT
 
@@ -494,7 +490,7 @@ def test_a_path_that_cannot_be_had_gives_the_reason(tmp_path):
     assert "is not understood" in path_revision(fetch_model_files, "path:")
 
 
-def test_a_change_that_keeps_size_and_time_is_found(tmp_path):
+def test_a_change_that_keeps_size_and_time_is_found(tmp_path, kinds):
     record = corpus(f"path:{fill(tmp_path, {'a.txt': b'abc', 'b.txt': b'b'})}", tmp_path)
     status = (tmp_path / "a.txt").stat()
     (tmp_path / "a.txt").write_bytes(b"xyz")
@@ -502,12 +498,18 @@ def test_a_change_that_keeps_size_and_time_is_found(tmp_path):
     fault = message(verify, record)
     assert f"{tmp_path / 'a.txt'} has another content than the recorded one" in fault
     assert f"delete the record file of path:{tmp_path} and rerun" in fault
+    line = fault.replace(str(tmp_path), "texts")
+    kinds.saw_line("source", "a file that changed during a run, its size and time as before", tmp_path, line)
 
 
-def test_verify_names_a_file_that_is_missing_or_of_another_size(tmp_path):
+def test_verify_names_a_file_that_is_missing_or_of_another_size(tmp_path, kinds):
     record = corpus(f"path:{fill(tmp_path, {'a.txt': b'abc'})}/a.txt", tmp_path)
     verify(record)
     (tmp_path / "a.txt").write_bytes(b"abcd")
-    assert f"{tmp_path / 'a.txt'} has 4 bytes, not the recorded 3" in message(verify, record)
+    fault = message(verify, record)
+    assert f"{tmp_path / 'a.txt'} has 4 bytes, not the recorded 3" in fault
+    kinds.saw_line("source", "a file that grew during a run", tmp_path, fault)
     (tmp_path / "a.txt").unlink()
-    assert f"{tmp_path / 'a.txt'} is missing" in message(verify, record)
+    fault = message(verify, record)
+    assert f"{tmp_path / 'a.txt'} is missing" in fault
+    kinds.saw_line("source", "a file that went during a run", tmp_path, fault)

@@ -59,9 +59,12 @@ def bases(**model) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core)
 
 
-def test_a_tokenizer_that_knows_no_letter_but_its_own_has_a_prefix():
+def test_a_tokenizer_that_knows_no_letter_but_its_own_has_a_prefix(kinds):
     assert prefix_tokens(bases()) == [4]
     assert tokens_of(documents("GATTACA", "a", ""), bases())["tokens"].to_pylist() == [[2, 0, 3, 3, 0, 1, 0], [], []]
+    kinds.saw(
+        "tokenizer", "a vocabulary of A, C, G and T without an unknown token", "its prefix is that of its template"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,25 +86,28 @@ def test_a_prefix_may_be_written_in_other_ways_than_a_template(processor):
     assert prefix_tokens(letters) == [0]
 
 
-def test_a_document_that_cannot_be_tokenised_is_named():
+def test_a_document_that_cannot_be_tokenised_is_named(kinds, tmp_path):
     core = Tokenizer(models.WordLevel({"where": 0, "what": 1}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words = PreTrainedTokenizerFast(tokenizer_object=core)
     assert tokens_of(documents("where what"), words)["tokens"].to_pylist() == [[0, 1]]
     with pytest.raises(
         UserError, match=r"document 1 cannot be tokenised.*UNK.*give a tokenizer that has an unknown token"
-    ):
+    ) as caught:
         tokens_of(documents("where what", "where key", "what"), words)
+    kinds.saw_line("tokenizer", "a WordLevel model without its unknown token", tmp_path, str(caught.value))
 
 
 @pytest.mark.parametrize("prefix", [[], [11]])
-def test_a_token_without_a_row_of_the_embedding_is_named(prefix):
+def test_a_token_without_a_row_of_the_embedding_is_named(prefix, kinds, tmp_path):
     letters = tokenizer()
     tokens = tokens_of(documents("abc" if prefix else "abch", "a"), letters)
     require_rows(tokens, prefix, 12, letters)
     require_rows(tokens, prefix, None, letters)
-    with pytest.raises(UserError, match="token 11, 'h', but the model's embedding has 11 rows"):
+    with pytest.raises(UserError, match="token 11, 'h', but the model's embedding has 11 rows") as caught:
         require_rows(tokens, prefix, 11, letters)
+    if not prefix:
+        kinds.saw_line("tokenizer", "a token beyond the embedding, in the text", tmp_path, str(caught.value))
 
 
 def test_a_corpus_without_a_token_needs_no_row():
@@ -133,11 +139,3 @@ def lossy(normalizer=None, decoder=None) -> PreTrainedTokenizerFast:
 def test_what_tokens_do_not_give_back_is_counted(words, text, expected):
     table = documents(text, "")
     assert count_lost(table, tokens_of(table, words), words) == expected
-
-
-KINDS = [
-    ("tokenizer", "a vocabulary of A, C, G and T without an unknown token", "works; what is lost is counted"),
-    ("tokenizer", "a WordLevel model without its unknown token", "refused"),
-    ("tokenizer", "a token beyond the embedding, in the text or before it", "refused"),
-    ("tokenizer", "one that loses case, spaces or unknown words", "said in the log and the manifest, counted"),
-]
