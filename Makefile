@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint bench models clean
+.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -36,8 +36,9 @@ test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
 test-cluster: .venv/.tested .venv/.clustered ## the pipeline through a real SLURM, which it starts and stops; skipped where SLURM is not installed
 	$(BIN)/python -m pytest -rs -m cluster -n 2 --dist loadfile tests/cluster
 
-reliability: .venv/.clustered ## the tests that kill, fill and damage runs; what they see goes into docs/reliability.md
+reliability: .venv/.clustered ## the tests that kill, fill and damage runs, and those of models and texts as published; what they see goes into docs/reliability.md
 	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
+	WRITE_RELIABILITY=1 $(BIN)/python -m pytest tests/unit/model tests/unit/text
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/ruff check .
@@ -45,6 +46,13 @@ lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# What is written from code and tables. A test fails when a page and its source disagree.
+docs: .venv/.locked ## run every experiment of the default configuration, and write its numbers into README.md and docs/
+	$(BIN)/snakemake --cores $(CORES) --config 'also=[length, surgery, tolerance, tasks]'
+	$(BIN)/python scripts/write_facts.py results
+	$(BIN)/python scripts/write_configuration.py
+	$(BIN)/python scripts/write_files_page.py
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks

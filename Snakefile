@@ -3,7 +3,6 @@ import math
 import re
 import subprocess
 import sys
-from copy import deepcopy
 from glob import glob
 from os.path import relpath
 from pathlib import Path
@@ -13,46 +12,32 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-sys.path.insert(0, str(Path(workflow.current_basedir) / "scripts"))
-from triaxis.base.config import resolve
-from triaxis.base.errors import UserError
-from triaxis.base.names import base_of, control_of, is_control
-from triaxis.base.provenance import code_hash
 
-given = deepcopy(config)
-
-
-configfile: str(Path(workflow.current_basedir) / "config.yaml")
+def at(path):
+    """The path of a file of the project, as `include` takes it. In the root of a git+file source, Snakemake would look
+    for a relative one at the root of the file system: there it is the full address."""
+    folder, _, revision = str(workflow.current_basedir).rpartition("@")
+    return f"{folder.rstrip('/')}/{path}@{revision}" if folder.startswith("git+file:") else path
 
 
-# A user's models and corpus replace the default's; the other sections are merged key by key.
-config.update({key: given[key] for key in ("models", "corpus") if key in given})
-try:
-    config = resolve(config)
-except UserError as error:
-    sys.exit(f"ERROR: {error}")
-
-
-include: "rules/common.smk"
-include: "rules/text.smk"
-include: "rules/model.smk"
-include: "rules/fit.smk"
-include: "rules/mechanism.smk"
-include: "rules/length.smk"
-include: "rules/surgery.smk"
-include: "rules/tolerance.smk"
-include: "rules/tasks.smk"
-include: "rules/report.smk"
-
-
-report: "report/workflow.rst"
+include: at("rules/library.smk")
+include: at("rules/common.smk")
+include: at("rules/text.smk")
+include: at("rules/model.smk")
+include: at("rules/fit.smk")
+include: at("rules/mechanism.smk")
+include: at("rules/length.smk")
+include: at("rules/surgery.smk")
+include: at("rules/tolerance.smk")
+include: at("rules/tasks.smk")
+include: at("rules/report.smk")
 
 
 rule all:
     default_target: True
     input:
         # A workflow that uses this one as a module has a report of its own, with these figures in it.
-        "results/report.html" if Path(workflow.main_snakefile).parent == Path(workflow.current_basedir) else [],
+        "results/report.html" if not REMOTE and Path(workflow.basedir) == PROJECT else [],
         "results/manifest.json",
         "results/triaxis.duckdb",
     localrule: True

@@ -101,22 +101,14 @@ def outputs_of(name):
     return csv_of(own.tables) + [file for figure, one in own.figures.items() for file in one.files(figure)]
 
 
-def local_files(source):
-    """The files of a path: source, so that Snakemake sees them change; none for other sources."""
-    if not source.startswith("path:"):
-        return []
-    path = source.removeprefix("path:")
-    found = glob(f"{path}/**" if Path(path).is_dir() else path, recursive=True)
-    return [local(file) for file in sorted(found) if Path(file).is_file()]
-
-
-def lock_file(source):
-    return [local(config["lock"])] if config["lock"] and source.startswith("hub:") else []
-
-
 def growing(amount):
     """A resource that grows with each attempt, for executors that retry: a cluster kills what asked for too little."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def by_length(amount, cell_bytes):
+    """As `growing`, in MB, for what also holds matrices: `cell_bytes` for each pair of two tokens of a sequence."""
+    return growing(amount + math.ceil(cell_bytes * config["sequences"]["length"] ** 2 / 2**20))
 
 
 def check_targets(jobs):

@@ -48,7 +48,8 @@ if ROTARY:
             "../envs/analysis.yaml"
         threads: 2
         resources:
-            mem_mb=growing(4000),
+            # One layer at a time: 40 bytes a logit, of 32 heads.
+            mem_mb=by_length(4000, 32 * 40),
             runtime=growing(60),
         params:
             code=code_hash("scripts/dump_logits.py"),
@@ -78,7 +79,8 @@ if CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            mem_mb=growing(8000),
+            # The model, and as dump_logits.
+            mem_mb=by_length(8000, 32 * 40),
             runtime=growing(60),
         params:
             **RUN,
@@ -139,7 +141,8 @@ if KEEP != "all" and ROTARY:
             "../envs/gpu.yaml"
         threads: 2
         resources:
-            mem_mb=growing(4000),
+            # One layer at a time: 64 bytes a logit, of 32 heads.
+            mem_mb=by_length(4000, 32 * 64),
             runtime=growing(60),
         params:
             code=code_hash("scripts/sum_features.py"),
@@ -171,7 +174,8 @@ if KEEP != "all" and CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            mem_mb=growing(8000),
+            # The model, and as sum_features.
+            mem_mb=by_length(8000, 32 * 64),
             runtime=growing(60),
         params:
             **RUN,
@@ -200,7 +204,8 @@ rule fit_axes:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=growing(2000),
+        # The normal equations of all cells and of the held-out half, and their factors.
+        mem_mb=by_length(2000, 600),
         runtime=growing(30),
     params:
         code=code_hash("scripts/fit_axes.py"),
@@ -214,8 +219,7 @@ rule fit_axes:
 
 rule tabulate_fits:
     input:
-        fits=shards_of("fits"),
-        sums=shards_of("sums"),
+        shards_of("fits"),
     output:
         axes=report(
             "results/tables/axes.csv",
@@ -230,7 +234,7 @@ rule tabulate_fits:
         "logs/tabulate_fits.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),

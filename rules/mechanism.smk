@@ -21,7 +21,7 @@ rule measure_mechanism:
     # Many small matrix products: two jobs side by side are faster than one on two threads.
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=by_length(2000, 300),
         runtime=growing(60),
     params:
         code=code_hash("scripts/measure_mechanism.py"),

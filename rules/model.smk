@@ -2,9 +2,6 @@
 
 
 rule fetch_model:
-    input:
-        local=lambda wildcards: local_files(config["models"][wildcards.base]["source"]),
-        lock=lambda wildcards: lock_file(config["models"][wildcards.base]["source"]),
     output:
         kept_here("resources/models/{base}.json"),
     log:
@@ -22,6 +19,9 @@ rule fetch_model:
         code=code_hash("scripts/fetch_model.py"),
         source=lambda wildcards: config["models"][wildcards.base]["source"],
         sha256=lambda wildcards: config["models"][wildcards.base]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["models"][wildcards.base]["source"]),
+        # Files of a path: source count by their content: as inputs they would by their age, and names with braces fail.
+        local=lambda wildcards: path_revision(fetch_model_files, config["models"][wildcards.base]["source"]),
     message:
         "Fetching and verifying the model {wildcards.base}"
     script:

@@ -1,5 +1,9 @@
 # What closes a run: figures, the database, the manifest and Snakemake's own report.
 
+
+report: "../report/workflow.rst"
+
+
 # One rule a figure: captions are not expanded by wildcards.
 for experiment, entry in EXPERIMENTS.items():
     for figure, drawn in entry.figures.items():
@@ -103,6 +107,7 @@ rule write_manifest:
             for name in [*(f"models/{base}" for base in config["models"]), "corpus"]
         ],
         made=[made_by(model) for model in MODELS],
+        tokens=expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
         artefacts=[
             "results/documents.parquet",
             STAGES.values(),
@@ -126,6 +131,7 @@ rule write_manifest:
     params:
         code=code_hash("scripts/write_manifest.py"),
         models=list(MODELS),
+        bases=list(config["models"]),
         config=config,
     message:
         "Writing the manifest"
@@ -143,7 +149,7 @@ rule render_report:
     input:
         FIGURES,
         TABLES + TIMES_TABLES,
-        captions=[local(relpath(path)) for path in sorted(glob(f"{workflow.current_basedir}/../report/*.rst"))],
+        captions=[] if REMOTE else [local(relpath(path)) for path in sorted(glob(f"{PROJECT}/report/*.rst"))],
     output:
         "results/report.html",
     log:
@@ -163,7 +169,7 @@ rule render_report:
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.
-        snakefile=relpath(workflow.main_snakefile),
+        snakefile=None if REMOTE else relpath(PROJECT / "Snakefile"),
     message:
         "Rendering the report"
     script:

@@ -25,9 +25,6 @@ def answered(models):
 
 
 use rule fetch_corpus as fetch_questions with:
-    input:
-        local=lambda wildcards: local_files(config["tasks"]["longbench"]["source"]),
-        lock=lambda wildcards: lock_file(config["tasks"]["longbench"]["source"]),
     output:
         kept_here("resources/questions.json"),
     log:
@@ -38,6 +35,8 @@ use rule fetch_corpus as fetch_questions with:
         code=code_hash("scripts/fetch_corpus.py"),
         source=lambda wildcards: config["tasks"]["longbench"]["source"],
         sha256=lambda wildcards: config["tasks"]["longbench"]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["tasks"]["longbench"]["source"]),
+        local=lambda wildcards: path_revision(fetch_corpus_files, config["tasks"]["longbench"]["source"]),
     message:
         "Fetching and verifying questions"
 
@@ -102,7 +101,6 @@ rule run_tasks:
 rule run_harness:
     input:
         record=record_of,
-        folder=local_files(f"path:{HARNESS['folder']}") if HARNESS.get("folder") else [],
     output:
         "results/tasks/model={model}/task=harness-{harness}/tasks.parquet",
     log:
@@ -122,7 +120,10 @@ rule run_harness:
         conditions=conditions_of,
         metric=lambda wildcards: HARNESS["tasks"][wildcards.harness],
         limit=HARNESS.get("limit"),
-        folder=HARNESS.get("folder"),
+        folder=lambda wildcards: HARNESS.get("folder"),
+        local=lambda wildcards: (
+            path_revision(fetch_corpus_files, f"path:{HARNESS['folder']}") if HARNESS.get("folder") else None
+        ),
     message:
         "Running {wildcards.harness} of lm-evaluation-harness, perturbed: {wildcards.model}"
     script:
@@ -154,7 +155,6 @@ rule tabulate_tasks:
         code=code_hash("scripts/tabulate_tasks.py"),
         models=ROTARY,
         tasks=TASK_NAMES,
-        candidates=config["tasks"]["candidates"],
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:

@@ -2,9 +2,6 @@
 
 
 rule fetch_corpus:
-    input:
-        local=local_files(config["corpus"]["source"]),
-        lock=lock_file(config["corpus"]["source"]),
     output:
         kept_here("resources/corpus.json"),
     log:
@@ -20,8 +17,11 @@ rule fetch_corpus:
         runtime=60,
     params:
         code=code_hash("scripts/fetch_corpus.py"),
-        source=config["corpus"]["source"],
+        # A function, or Snakemake would take braces in it for wildcards.
+        source=lambda wildcards: config["corpus"]["source"],
         sha256=config["corpus"]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, config["corpus"]["source"]),
+        local=lambda wildcards: path_revision(fetch_corpus_files, config["corpus"]["source"]),
     message:
         "Fetching and verifying the corpus"
     script:
@@ -47,8 +47,9 @@ rule read_documents:
     params:
         code=code_hash("scripts/read_documents.py"),
         format=config["corpus"]["format"],
-        text=config["corpus"]["text"],
-        title=config["corpus"]["title"],
+        text=lambda wildcards: config["corpus"]["text"],
+        title=lambda wildcards: config["corpus"]["title"],
+        csv=lambda wildcards: config["corpus"]["csv"],
     message:
         "Reading the corpus"
     script:

@@ -9,6 +9,7 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import UserError, reporting
 from triaxis.model.tokenizer import load_tokenizer
 from triaxis.text import sources
+from triaxis.text.offsets import encode
 from triaxis.text.tokens import prefix_tokens
 from triaxis.tolerance import displacement
 from triaxis.tolerance.schema import DISPLACEMENTS
@@ -27,9 +28,8 @@ with reporting(snakemake.log[0]) as log:
         units = displacement.token_units(row["length"], prefix)
         if params.unit == "word":
             text = texts[row["document"]]
-            encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            window = slice(row["offset"], row["offset"] + row["length"] - prefix)
-            words = displacement.word_units(text, np.array(encoded.offset_mapping[window]))
+            _, offsets = encode(tokenizer, text)
+            words = displacement.word_units(text, offsets[row["offset"] : row["offset"] + row["length"] - prefix])
             units = np.concatenate([np.full(prefix, displacement.STAYS), words])
         for fraction in params.fractions:
             seed = (params.seed, row["sequence"])

@@ -1,6 +1,5 @@
 """Fetch the corpus, verify it, and leave a record of its files."""
 
-import json
 from pathlib import Path
 
 from triaxis.base import files
@@ -9,8 +8,7 @@ from triaxis.base.source_text import parse_source
 from triaxis.text import sources
 
 with reporting(snakemake.log[0]):
-    params, lock = snakemake.params, snakemake.input.lock
+    params = snakemake.params
     source = parse_source(params.source)
-    pins = json.loads(Path(lock[0]).read_text()) if lock else None
-    record = sources.fetch_corpus_files(source, params.sha256, pins, Path(snakemake.output[0]).with_suffix(""))
+    record = sources.fetch_corpus_files(source, params.sha256, params.lock, Path(snakemake.output[0]).with_suffix(""))
     files.write_json(snakemake.output[0], record)

@@ -1,10 +1,21 @@
-"""Print the headline table and where the report is: the last word of `make run`."""
+"""Print what a run gave and where the rest is: the last word of `make run`. No rule: it reads results/ as it is."""
 
-import duckdb
+import json
+from pathlib import Path
 
-COLUMNS = "model, sequences, mean_r, pooled_r, heldout_r, null_r, random_r, paper_r, r_additive, interaction, mechanism"
+from triaxis.base import tables
+from triaxis.report import printed
 
-rows = duckdb.sql(f"SELECT {COLUMNS} FROM read_csv('results/tables/headline.csv')")
-print("\nThe three-axis fit W_ij ~ a_{i-j} + b_i + c_j (results/tables/headline.csv):")
-rows.show(max_width=200)
-print("Report: results/report.html    Query: duckdb results/triaxis.duckdb    Digests: results/manifest.json")
+TABLES = Path("results/tables")
+
+manifest = json.loads(Path("results/manifest.json").read_text())
+sequences = manifest["config"]["sequences"]
+headline = tables.from_csv(TABLES / "headline.csv")
+# A table of an earlier run may lie beside those of this one: the manifest has this one's.
+made = [name for name in printed.FACTS if f"{TABLES}/{name}.csv" in manifest["artefacts"]]
+
+lines = printed.headline_lines(headline, sequences["count"], sequences["length"])
+lines += ["", *printed.experiment_lines({name: tables.from_csv(TABLES / f"{name}.csv") for name in made})]
+lines += ["Report    results/report.html", "Manifest  results/manifest.json"]
+lines += ["Query     results/triaxis.duckdb, for example:", printed.QUERY]
+print("\n" + "\n".join(lines))

@@ -14,7 +14,11 @@ with reporting(snakemake.log[0]) as log:
     record = json.loads(Path(snakemake.input[0]).read_text())
     sources.verify(record)
     files = [Path(record["folder"]) / name for name in record["files"]]
-    documents = read_documents(files, params.format, params.text, params.title)
-    log.info("%d documents", len(documents))
+    corpus = read_documents(files, params.format, params.text, params.title, params.csv)
+    log.info("%d documents in %d files", len(corpus.documents), len(files))
+    if corpus.empty:
+        log.info("%d texts left out, which are empty", corpus.empty)
+    if corpus.repeated:
+        log.warning("%d documents have the text of one before them, and are read again", corpus.repeated)
     metadata = provenance.describe(params, {"revision": record["revision"]})
-    parquet.write_parquet(snakemake.output[0], documents, DOCUMENTS, metadata)
+    parquet.write_parquet(snakemake.output[0], corpus.documents, DOCUMENTS, metadata)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from transformers import AutoConfig
 
 from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet
@@ -15,6 +14,7 @@ from triaxis.length import schema
 from triaxis.length.run import LengthPlan, Runner, check_lengths, make_method, run_lengths, run_passkeys
 from triaxis.model.devices import choose_device
 from triaxis.model.loading import load_model, run_metadata, training_length_of
+from triaxis.model.published import read_config
 from triaxis.model.tokenizer import load_tokenizer
 from triaxis.text import sources
 
@@ -26,7 +26,7 @@ with reporting(snakemake.log[0]) as log:
     folder, name = record["folder"], snakemake.wildcards.method
     own_length = options["training_length"]
     if own_length is None:
-        own_length = training_length_of(AutoConfig.from_pretrained(folder, local_files_only=True))
+        own_length = training_length_of(read_config(folder))
     lengths = check_lengths(options["lengths"], own_length)
     method = make_method(name, options, own_length, lengths[-1])
     model = load_model(

@@ -6,8 +6,8 @@ from triaxis.fit import summary
 from triaxis.fit.axes import COMBINATIONS
 
 with reporting(snakemake.log[0]):
-    inputs, params = snakemake.input, snakemake.params
-    table = summary.by_sequence(inputs.fits, inputs.sums)
+    params = snakemake.params
+    table = summary.by_sequence(snakemake.input)
     rows = [
         row
         for axes in COMBINATIONS
@@ -15,4 +15,4 @@ with reporting(snakemake.log[0]):
     ]
     with files.whole(snakemake.output.axes) as part:
         part.write_text(tables.to_csv(rows))
-    query.write_csv(snakemake.output.heads, summary.HEADS, inputs.fits)
+    query.write_csv(snakemake.output.heads, summary.HEADS, snakemake.input)

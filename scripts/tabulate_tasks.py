@@ -6,6 +6,6 @@ from triaxis.tasks.summary import by_condition
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    rows = by_condition(snakemake.input, params.models, params.tasks, params.candidates, params.samples, params.seed)
+    rows = by_condition(snakemake.input, params.models, params.tasks, params.samples, params.seed)
     with files.whole(snakemake.output.csv) as part:
         part.write_text(tables.to_csv(rows))

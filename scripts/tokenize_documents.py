@@ -3,20 +3,40 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
-from triaxis.model.tokenizer import load_tokenizer
+from triaxis.model.tokenizer import embedding_rows, load_tokenizer
 from triaxis.text import sources
 from triaxis.text.schema import TOKENS
-from triaxis.text.tokens import prefix_tokens, tokenize
+from triaxis.text.tokens import count_lost, prefix_tokens, require_rows, tokenize
 
-with reporting(snakemake.log[0]):
+with reporting(snakemake.log[0]) as log:
     record = json.loads(Path(snakemake.input.record).read_text())
     sources.verify(record)
     tokenizer = load_tokenizer(record["folder"])
     documents = parquet.read_parquet(snakemake.input.documents)
+    prefix = prefix_tokens(tokenizer)
+    tokens = pa.concat_tables(tokenize(documents, tokenizer)).cast(TOKENS)
+    require_rows(tokens, prefix, embedding_rows(record["folder"]), tokenizer)
+
+    changed, lost = count_lost(documents, tokens, tokenizer)
+    share = lost / sum(documents["characters"].to_pylist())
+    if changed:
+        log.warning(
+            "the tokenizer does not give back %d of %d documents as they were: %.2g %% of the characters are lost",
+            changed,
+            len(documents),
+            100 * share,
+        )
     upstream = parquet.read_metadata(snakemake.input.documents)
     upstream |= {"model": snakemake.wildcards.base, "revision": record["revision"]}
     metadata = provenance.describe(snakemake.params, upstream)
-    metadata["prefix"] = json.dumps(prefix_tokens(tokenizer))
-    parquet.write_parquet(snakemake.output[0], tokenize(documents, tokenizer), TOKENS, metadata)
+    metadata |= {
+        "prefix": json.dumps(prefix),
+        "documents_changed": str(changed),
+        "characters_lost": str(lost),
+        "share_lost": repr(share),
+    }
+    parquet.write_parquet(snakemake.output[0], tokens, TOKENS, metadata)

@@ -12,7 +12,8 @@ with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     records = {Path(path).stem: json.loads(Path(path).read_text()) for path in inputs.records}
     made = dict(zip(params.models, inputs.made, strict=True))
+    tokens = dict(zip(params.bases, inputs.tokens, strict=True))
     # Artefacts are named from the folder that has results/ in it.
     root = Path(snakemake.output[0]).parents[1]
-    content = manifest_of_run(SCRIPTS.parent, params.config, records, made, inputs.artefacts, root)
+    content = manifest_of_run(SCRIPTS.parent, params.config, records, made, tokens, inputs.artefacts, root)
     files.write_json(snakemake.output[0], content)

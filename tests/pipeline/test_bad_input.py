@@ -5,7 +5,15 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    FalconConfig,
+    FalconForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 
 def complaint(run) -> str:
@@ -121,8 +129,37 @@ def test_a_model_that_cannot_be_captured_is_refused_by_name(copy_of_finished, mo
     assert word in line
 
 
+def test_a_token_beyond_the_embedding_is_named_before_the_model_runs(copy_of_finished):
+    folder = copy_of_finished.folder / "tiny-model"
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+    (copy_of_finished.folder / "tiny-corpus/speech-1.txt").write_text("where <new> what " * 40)
+    line = complaint(copy_of_finished.run(EXTRACT))
+    assert f"'<new>', but the model's embedding has {len(tokenizer) - 1} rows" in line
+
+
 def test_pickled_weights_are_refused(copy_of_finished):
     folder = copy_of_finished.folder / "tiny-model"
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     assert "safetensors only" in complaint(copy_of_finished.run("resources/models/tiny.json"))
+
+
+def test_weights_under_another_prefix_are_refused_when_they_are_fetched(copy_of_finished):
+    """Before any long job: nothing is drawn afresh, and nothing that was made is lost."""
+    path = copy_of_finished.folder / "tiny-model/model.safetensors"
+    save_file({f"_orig_mod.{name}": values for name, values in load_file(path).items()}, path)
+    run = copy_of_finished.run()
+    line = complaint(run)
+    assert "begin with '_orig_mod.'" in line and "rule fetch_model" in run.output and "extract_features" not in line
+    assert (copy_of_finished.folder / EXTRACT).exists()
+
+
+def test_an_encoder_is_refused_whatever_is_captured(copy_of_finished):
+    folder = copy_of_finished.folder / "tiny-model"
+    (folder / "model.safetensors").unlink()
+    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    BertLMHeadModel(BertConfig(vocab_size=32, **settings)).save_pretrained(folder)
+    copy_of_finished.edit("config/tiny.yaml", "path:tiny-model", "path:tiny-model\n    capture: logits")
+    assert "is an encoder (type 'bert')" in complaint(copy_of_finished.run("resources/models/tiny.json"))

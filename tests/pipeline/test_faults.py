@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.conftest import Workspace
-from triaxis.text.sources import sha256_file
+from triaxis.base.digests import sha256_file
 
 
 def test_a_deleted_file_is_made_again_alike(copy_of_finished):

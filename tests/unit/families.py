@@ -4,6 +4,7 @@
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from triaxis.attention.at_softmax import capture_logits
 from triaxis.attention.layout import Layout, probe_layouts
 from triaxis.base.errors import UserError
+from triaxis.model import gguf_keys
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
@@ -197,12 +199,20 @@ the softmax receives to the model's own attention weights.
 | models | type in transformers | position | the capture of queries and keys says |
 |---|---|---|---|
 """
-CLOSING = """
+CLOSING = f"""
 Refused both ways, by name:
 
 - models with other layers among their attention (Mamba, linear attention);
 - models with sinks or capped logits that are not in the first table;
 - models that need code of their own (`trust_remote_code`).
+
+## From one GGUF file
+
+{textwrap.fill("Of the architectures " + ", ".join(f"`{name}`" for name in gguf_keys.FAMILIES) + ".", 100)}
+
+Rotation, scaled or not, windows and scales are those of the file's keys. A key or a tensor without
+a counterpart is refused by name. In float32 the logits are those of the safetensors twin, bit for
+bit.
 """
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kinds import read_kinds
 from outcomes import known, read_rows
 from triaxis.base import provenance
 
@@ -68,7 +69,7 @@ def test_every_rule_is_complete(rule):
 
 def test_every_script_is_a_rule_or_for_make():
     scripts = {path.stem for path in (PROJECT / "scripts").glob("*.py")}
-    made = {"print_headline", "plot_figure", "write_files_page", "write_configuration"}
+    made = {"print_headline", "plot_figure", "write_facts", "write_files_page", "write_configuration"}
     assert scripts - set(rule_texts()) == made
 
 
@@ -111,9 +112,11 @@ def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
     """A job that SLURM killed for its memory or time would only be killed again."""
     for rule, text in rule_texts().items():
         if "localrule: True" not in text:
-            assert "mem_mb=growing(" in text and "runtime=growing(" in text, rule
+            assert re.search(r"mem_mb=(growing|by_length)\(", text) and "runtime=growing(" in text, rule
 
 
 def test_the_page_of_reliability_says_nothing_that_no_test_tries():
     assert read_rows()
     assert [tried for tried in read_rows() if not known(tried)] == []
+    assert read_kinds()
+    assert [tried for _, tried in read_kinds() if not known(tried)] == []

@@ -4,6 +4,7 @@ Models without a rotation (GPT-2 and its kin, ALiBi) and those that do not let t
 have no features, but each computes a softmax over its logits when it runs with eager attention. That call is watched.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,3 +107,23 @@ def capture_logits(
                 "cannot be captured; choose another family"
             )
     progress.close()
+
+
+def instead(model: PreTrainedModel) -> str:
+    """What a message advises for a model without queries and keys before rotation: capture: logits, if it works."""
+    before = model.config._attn_implementation
+    try:
+        tried = model
+        if model._can_set_attn_implementation():
+            model.set_attn_implementation("eager")
+        else:  # chosen when the model is made: a small one shows what another would do
+            config = copy.deepcopy(model.config)
+            config.num_hidden_layers, config.vocab_size = 1, 16
+            tried = type(model)._from_config(config, attn_implementation="eager").eval()
+        tokens = np.arange(8, dtype=np.int32)[None] % int(tried.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
+        capture_logits(tried, tokens, [0], None, batch=1, keep=lambda *_: None)
+    except Exception:  # whatever a family that was never tried makes of it
+        return "its logits cannot be captured at the softmax either: choose another family"
+    finally:
+        model.config._attn_implementation = before
+    return "the three-axis fit alone needs no rotation: set capture: logits in its entry of models"

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from triaxis.attention.replay import INSTEAD, Recorder, attention_function, attention_modules, before_attention
+from triaxis.attention.at_softmax import instead
+from triaxis.attention.replay import Recorder, attention_function, attention_modules, before_attention
 from triaxis.attention.rope import Rotary
 from triaxis.attention.twin import Draws, inputs_of, twin_of
 from triaxis.base.errors import UserError
@@ -117,7 +118,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
     if layers := set(attention_modules(model)) - set(layouts):
         refuse(f"layers {sorted(layers)} never ran")
     if not any(len(layout.dimension) for layout in layouts.values()):
-        raise UserError(f"a model of type '{model.config.model_type}' rotates nothing; {INSTEAD}")
+        raise UserError(f"a model of type '{model.config.model_type}' rotates nothing; {instead(model)}")
     if len({layout.head_dim for layout in layouts.values()}) > 1:
         raise UserError(
             f"a model of type '{model.config.model_type}' has heads of several sizes: choose another family"

@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
+from triaxis.attention.at_softmax import instead
 from triaxis.base.errors import UserError
 
 Tensor = torch.Tensor
 
 NAME = "triaxis"
-INSTEAD = "the three-axis fit alone needs no rotation: set capture: logits in its entry of models"
 
 
 def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
@@ -40,12 +40,12 @@ def attention_modules(model: PreTrainedModel) -> dict[int, torch.nn.Module]:
     if not innermost:
         raise UserError(
             f"a model of type '{kind}' has no rotary position embedding that its attention layers take as an "
-            f"argument: Triaxis needs a RoPE model (Llama, Mistral, Qwen, Gemma, Phi, GPT-NeoX, ...); {INSTEAD}"
+            f"argument: Triaxis needs a RoPE model (Llama, Mistral, Qwen, Gemma, Phi, GPT-NeoX, ...); {instead(model)}"
         )
     if not model._can_set_attn_implementation():
         raise UserError(
             f"a model of type '{kind}' refuses capture: its attention does not go through the attention interface "
-            f"of transformers; {INSTEAD}, or choose another family"
+            f"of transformers; {instead(model)}"
         )
     layers = [int(module.layer_idx) for module in innermost]  # type: ignore[arg-type]
     if len(set(layers)) < len(layers):
@@ -124,7 +124,7 @@ class Recorder:
         if self.calls != 1:
             raise UserError(
                 f"the attention of layer {module.layer_idx} calls the attention function of transformers {self.calls} "
-                f"times, not once: its queries and keys cannot be told; {INSTEAD}, or choose another family"
+                f"times, not once: its queries and keys cannot be told; choose another family"
             )
         return self.query, self.key
 

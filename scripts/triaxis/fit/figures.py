@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from triaxis.fit import summary
 from triaxis.fit.axes import AXES, COMBINATIONS, FULL
 from triaxis.fit.summary import MatrixExample
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    filled,
+    plot_by_head,
+    say,
+    trained_and_control,
+)
 
 Array = NDArray[np.floating]
 
@@ -19,7 +30,8 @@ Array = NDArray[np.floating]
 def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float]) -> Figure:
     """The distribution over heads of r for each combination of axes.
 
-    r: model -> axes -> (heads of all layers,); null_r: axes -> what iid noise would give.
+    r: model -> axes -> (heads of all layers,), NaN for a head without a value; null_r: axes -> what iid noise would
+    give.
     """
     pairs = trained_and_control(list(r))
     figure, panels = plt.subplots(len(pairs), 1, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharex=True)
@@ -28,14 +40,16 @@ def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float])
         for model, side, colour in zip(pair, (-0.19, 0.19), (BLUE, ORANGE), strict=True):
             if model is None:
                 continue
+            panel.plot([], [], "s", color=colour, alpha=0.7, label=model)
             values = [r[model][axes][np.isfinite(r[model][axes])] for axes in COMBINATIONS]
+            if not all(map(len, values)):
+                continue
             parts = panel.violinplot(values, places + side, widths=0.34, showextrema=False)
             for body in parts["bodies"]:
                 body.set(facecolor=colour, edgecolor="none", alpha=0.55)
             quartiles = np.array([np.percentile(v, [25, 50, 75]) for v in values])
             panel.vlines(places + side, quartiles[:, 0], quartiles[:, 2], color=colour, linewidth=2)
             panel.plot(places + side, quartiles[:, 1], "o", color="white", markeredgecolor=colour, markersize=4)
-            panel.plot([], [], "s", color=colour, alpha=0.7, label=model)
         null = [null_r[axes] for axes in COMBINATIONS]
         panel.hlines(null, places - 0.4, places + 0.4, color="black", linewidth=1, label="null: iid noise")
         panel.set(ylim=(0, 1.02), ylabel="r, one value a head")
@@ -46,6 +60,8 @@ def plot_axes(r: Mapping[str, Mapping[str, Array]], null_r: Mapping[str, float])
 
 def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
     """Each example's logits beside its fit, its residual and its three components."""
+    if not examples:
+        return say("every logit matrix of this shard is constant")
     figure = plt.figure(figsize=(WIDTH, 1.75 * len(examples)))
     grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.25])
     for row, example in enumerate(examples):

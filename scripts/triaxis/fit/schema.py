@@ -23,13 +23,16 @@ FITS = pa.schema(
     [
         *MATRIX,
         ("axes", pa.string()),  # the combination, such as 'distance+key'
-        ("r", pa.float64()),  # correlation of the logits with their fit
+        ("r", pa.float64()),  # correlation of the logits with their fit; null, as the next three, for a constant matrix
         ("r2", pa.float64()),  # its square
         ("adjusted_r2", pa.float64()),  # adjusted for the number of parameters
         ("heldout_r", pa.float64()),  # correlation on the half of the cells that was not fitted
         ("null_r", pa.float64()),  # r of independent noise
         ("cells", pa.int64()),  # causal cells
         ("parameters", pa.int32()),  # free parameters
+        ("count", pa.int64()),  # causal cells of the matrix that were summed
+        ("total", pa.float64()),  # sum of its logits
+        ("squares", pa.float64()),  # sum of their squares
     ]
 )
 # components/model=MODEL/shard-NNNN.parquet: a fitted value of the full fit, in the stated gauge

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
 from triaxis.base.query import Columns, Files
-from triaxis.base.stats import interval, mean
+from triaxis.base.stats import finite_mean, interval, mean
 from triaxis.fit.axes import AXES, FULL
 
 Array = NDArray[np.float64]
@@ -28,31 +28,27 @@ class MatrixExample:
     components: Array
 
 
-# Han & Ji 2025: the mean correlation of the three-axis fit on Llama-3.2-3B.
-PAPER_R = 0.959
-
 # One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
-# Residuals of all heads add up; so do their squares about one common mean.
+# Residuals of all heads add up; so do their squares about one common mean. A constant matrix has no r: it is counted,
+# and left out of the rest.
 FITS_BY_SEQUENCE = f"""
-WITH fits AS (SELECT * FROM {query.stage("$fits")}),
-totals AS (
-    SELECT model, sequence, layer, head, count, total, squares FROM {query.stage("$sums")} WHERE axis = 'all'
-)
-SELECT model, axes, sequence, count(*) AS matrices, count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
+SELECT model, axes, sequence, count(*) AS matrices, count(*) FILTER (r IS NULL) AS constant_matrices,
+       count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
        avg(r ORDER BY layer, head) AS r, avg(r2 ORDER BY layer, head) AS r2,
        avg(adjusted_r2 ORDER BY layer, head) AS adjusted_r2, avg(heldout_r ORDER BY layer, head) AS heldout_r,
        any_value(null_r) AS null_r,
-       sum(count)::DOUBLE AS count, sum(total ORDER BY layer, head) AS total,
-       sum(squares ORDER BY layer, head) AS squares,
+       sum(count) FILTER (r IS NOT NULL)::DOUBLE AS count,
+       sum(total ORDER BY layer, head) FILTER (r IS NOT NULL) AS total,
+       sum(squares ORDER BY layer, head) FILTER (r IS NOT NULL) AS squares,
        sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
-FROM fits JOIN totals USING (model, sequence, layer, head)
+FROM {query.stage("$fits")}
 GROUP BY model, axes, sequence ORDER BY model, axes, sequence
 """
 
 
-def by_sequence(fits: Files, sums: Files) -> Columns:
-    """A row a (model, axes, sequence) from all files of fits/ and sums/: see FITS_BY_SEQUENCE."""
-    return query.columns(FITS_BY_SEQUENCE, fits=fits, sums=sums)
+def by_sequence(fits: Files) -> Columns:
+    """A row a (model, axes, sequence) from all files of fits/: see FITS_BY_SEQUENCE."""
+    return query.columns(FITS_BY_SEQUENCE, fits=fits)
 
 
 def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
@@ -65,14 +61,19 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
 
 
 def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
-    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`."""
+    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`.
+
+    Means are over sequences, of means over the matrices that are not constant; constant_matrices counts the others.
+    A model all of whose matrices are constant has NaN.
+    """
     rows = []
     for model in models:
         chosen = (frame["model"] == model) & (frame["axes"] == axes)
         own = {name: values[chosen] for name, values in frame.items()}
-        pool = tuple(own[name].astype(float) for name in ("count", "total", "squares", "residual"))
-        low, high = interval((own["r"],), mean, samples, seed)
-        pooled_low, pooled_high = interval(pool, pooled_r, samples, seed)
+        varied = np.isfinite(own["r"].astype(float))
+        r, *pool = (own[name][varied].astype(float) for name in ("r", "count", "total", "squares", "residual"))
+        low, high = interval((r,), mean, samples, seed)
+        pooled_low, pooled_high = interval(tuple(pool), pooled_r, samples, seed)
         rows.append(
             {
                 "model": model,
@@ -80,15 +81,16 @@ def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int
                 "sequences": int(chosen.sum()),
                 "layers": int(own["layers"].max()),
                 "heads": int(own["heads"].max()),
+                "constant_matrices": int(own["constant_matrices"].sum()),
                 "axes": axes,
-                "mean_r": float(own["r"].mean()),
+                "mean_r": finite_mean(r),
                 "mean_r_low": low,
                 "mean_r_high": high,
-                "pooled_r": float(pooled_r(*pool)),
+                "pooled_r": float(pooled_r(*pool)) if varied.any() else float("nan"),
                 "pooled_r_low": pooled_low,
                 "pooled_r_high": pooled_high,
-                "adjusted_r2": float(own["adjusted_r2"].mean()),
-                "heldout_r": float(own["heldout_r"].mean()),
+                "adjusted_r2": finite_mean(own["adjusted_r2"]),
+                "heldout_r": finite_mean(own["heldout_r"]),
                 "null_r": float(own["null_r"].mean()),
             }
         )
@@ -104,13 +106,12 @@ FROM_MECHANISM = {
 
 
 def headline(rows: list[dict], mechanism: Mapping[str, Mapping[str, Any]], rotary: Sequence[str]) -> list[dict]:
-    """The rows of headline.csv: each model's full fit beside its random control's mean r, the paper's, and how
-    additive its logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models
-    that have one."""
+    """The rows of headline.csv: each model's full fit beside its random control's mean r, and how additive its
+    logits are; mechanism: model -> its row of mechanism.csv, if that was measured; rotary: the models that have one."""
     mean_r = {row["model"]: row["mean_r"] for row in rows}
     return [
         {key: value for key, value in row.items() if key != "axes"}
-        | {"random_r": mean_r.get(control_of(row["model"]), float("nan")), "paper_r": PAPER_R}
+        | {"random_r": mean_r.get(control_of(row["model"]), float("nan"))}
         | {name: mechanism.get(row["model"], {}).get(column, float("nan")) for name, column in FROM_MECHANISM.items()}
         | {"mechanism": _mechanism(row["model"], mechanism, rotary)}
         for row in rows
@@ -142,7 +143,6 @@ def to_tex(rows: list[dict]) -> str:
                 number(row["heldout_r"]),
                 number(row["null_r"]),
                 number(row["random_r"]),
-                number(row["paper_r"]),
                 *(number(row[name]) if row["mechanism"] == "measured" else "n/a" for name in FROM_MECHANISM),
             ]
         )
@@ -151,18 +151,18 @@ def to_tex(rows: list[dict]) -> str:
     ]
     head = (
         r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
-        r"& paper $r$ & additive $r$ & closed-form $r$ & interaction \\"
+        r"& additive $r$ & closed-form $r$ & interaction \\"
     )
     return (
         "\n".join(
-            [r"\begin{tabular}{lrllrrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+            [r"\begin{tabular}{lrllrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
         )
         + "\n"
     )
 
 
 def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
-    """model -> (layers, heads): r of one combination of axes, from heads.csv."""
+    """model -> (layers, heads): r of one combination of axes, from heads.csv; NaN where every matrix is constant."""
     return query.by_layer(query.where(tables.read_columns(heads), axes=axes), "r")
 
 
@@ -193,16 +193,18 @@ def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str
 
 
 def matrix_examples(fits: str, logits: str, components: str, length: int) -> list[MatrixExample]:
-    """The best, the median and the worst head by r in the first sequence of a shard."""
+    """The best, the median and the worst head by r in the first sequence of a shard, each head once: fewer than three
+    where fewer have logits that vary."""
     rows = query.columns(
-        f"SELECT sequence, layer, head, r FROM {query.stage()} WHERE axes = $axes AND isfinite(r) "
+        f"SELECT sequence, layer, head, r FROM {query.stage()} WHERE axes = $axes AND r IS NOT NULL "
         f"AND sequence = (SELECT min(sequence) FROM {query.stage()}) ORDER BY r, layer, head",
         files=[fits],
         axes=FULL,
     )
     count = len(rows["r"])
     examples = []
-    for name, place in (("best", count - 1), ("median", (count - 1) // 2), ("worst", 0)):
+    places = {(count - 1) // 2: "median", 0: "worst", count - 1: "best"} if count else {}
+    for place, name in sorted(places.items(), reverse=True):
         sequence, layer, head = (int(rows[column][place]) for column in ("sequence", "layer", "head"))
         chosen = {"sequence": sequence, "layer": layer, "head": head}
         where = "WHERE sequence = $sequence AND layer = $layer AND head = $head"

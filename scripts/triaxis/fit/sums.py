@@ -96,20 +96,26 @@ def read_sums(path: str | Path, whole_design: Design, half_design: Design) -> tu
     return matrices, whole, half
 
 
-def to_fits(matrices: pa.Table, fits: dict[str, Fit]) -> pa.Table:
-    """The rows of fits/ for n matrices: each combination of axes in turn, in the order of the matrices."""
+def to_fits(matrices: pa.Table, sums: Sums, fits: dict[str, Fit]) -> pa.Table:
+    """The rows of fits/ for n matrices: each combination of axes in turn, in the order of the matrices.
+
+    sums: of all cells of the matrices, which a fit is made of. A constant matrix has null for r and its like.
+    """
     parts = [
         pa.table(
             {
                 **{name: matrices[name] for name in matrices.column_names},
                 "axes": pa.repeat(axes_name, len(matrices)),
-                "r": fit.r,
-                "r2": fit.r2,
-                "adjusted_r2": fit.adjusted_r2,
-                "heldout_r": fit.heldout_r,
+                **{
+                    name: pa.array(getattr(fit, name), from_pandas=True)
+                    for name in ("r", "r2", "adjusted_r2", "heldout_r")
+                },
                 "null_r": np.full(len(matrices), fit.null_r),
                 "cells": np.full(len(matrices), fit.cells),
                 "parameters": np.full(len(matrices), fit.parameters, dtype=np.int32),
+                "count": np.full(len(matrices), fit.cells),
+                "total": sums.total,
+                "squares": sums.squares,
             }
         )
         for axes_name, fit in fits.items()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from triaxis.base import parquet, query
 from triaxis.base.query import Files
+from triaxis.base.stats import share_interval
 from triaxis.length.components import Continued, align, continuation
 
 Array = NDArray[np.floating]
@@ -27,7 +28,8 @@ SELECT model, method, length,
 FROM all_rows JOIN before USING (model, method, length) GROUP BY ALL
 """
 PASSKEYS_BY_LENGTH = f"""
-SELECT model, method, length, count(*) AS passkeys, avg(correct::INT) AS passkey_accuracy,
+SELECT model, method, length, count(*) AS passkeys, sum(correct::INT)::INT AS passkeys_right,
+       avg(correct::INT) AS passkey_accuracy,
        sum("right") / sum(tokens) AS passkey_tokens_right
 FROM {READ} GROUP BY ALL
 """
@@ -47,7 +49,8 @@ FROM {READ} GROUP BY ALL
 COMPONENTS_BY_HEAD = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head, distance"
 CONTINUED = ("r_inside", "r_closed", "error_inside", "error_beyond")
 COLUMNS = (
-    *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_tokens_right"),
+    *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_accuracy_low", "passkey_accuracy_high"),
+    "passkey_tokens_right",
     *("outlier_share", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
     *("keys", "logit_mean", "logit_sd", "entropy", *CONTINUED),
 )
@@ -108,7 +111,8 @@ def typical_curve(curves: Curves, training_length: int) -> tuple[str, Continued]
 def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of length.csv: one a (model, method, length), in the order given; files: stage -> its files.
 
-    Means are over heads and layers. Components are those of the longest length, and of methods at true distances.
+    Means are over heads and layers; passkey_accuracy has its interval over prompts (Wilson). Components are of the
+    longest length, and of methods at true distances.
     """
     merged: dict[tuple[str, str, int], dict[str, Any]] = {}
     statements = {
@@ -121,6 +125,10 @@ def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods:
         for row in query.rows(statement, files=files[stage]):
             key = row.pop("model"), row.pop("method"), row.pop("length")
             merged.setdefault(key, {}).update(row)
+    for found in merged.values():
+        if "passkeys" in found:
+            low, high = share_interval(found.pop("passkeys_right"), found["passkeys"])
+            found |= {"passkey_accuracy_low": low, "passkey_accuracy_high": high}
     trained = {model_of(file): training_of(file) for file in files["losses"]}
     for (model, method), curves in curves_of(files["components"]).items():
         ahead = continuation(curves.own, trained[model][0])

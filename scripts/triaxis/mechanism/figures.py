@@ -11,7 +11,18 @@ from triaxis.mechanism import summary
 from triaxis.mechanism.additivity import make_grid
 from triaxis.mechanism.summary import Dummies, Pairs
 from triaxis.mechanism.surface import Surface, typical_surface
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, filled, plot_by_head, trained_and_control
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    filled,
+    plot_by_head,
+    say,
+    trained_and_control,
+)
 
 # A line for each frequency table of a model.
 LINES = ("o-", "s--", "^:", "d-.")
@@ -145,5 +156,7 @@ def dummies(table: str, models: Sequence[str]) -> Figure:
 
 def surface(additivity: str, features: str, rope: str, model: str, length: int, grid: Mapping[str, int]) -> Figure:
     """The logits of one query of a model over dummy distance and key, beside f + g."""
-    shown, title = typical_surface(additivity, features, rope, make_grid(length, **grid))
-    return plot_surface(shown, f"{model}, {title}")
+    found = typical_surface(additivity, features, rope, make_grid(length, **grid))
+    if found is None:
+        return say(f"{model}: no head's logits change with both distance and key")
+    return plot_surface(found[0], f"{model}, {found[1]}")

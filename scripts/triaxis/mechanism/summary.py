@@ -44,12 +44,13 @@ class Dummies:
 
 
 def additive_by_head(additive: str | Path) -> dict[str, Array]:
-    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers."""
+    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers, and where logits are constant."""
     return query.by_layer(tables.read_columns(additive), "r_additive")
 
 
 def pairs_of(pairs: str | Path) -> dict[str, list[Pairs]]:
-    """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer."""
+    """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer; shares are
+    NaN where every logit is constant."""
     rows = tables.read_columns(pairs)
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
     found: dict[str, list[Pairs]] = {}
@@ -71,7 +72,8 @@ def frequency_tables(rotaries: Mapping[str, Mapping[int, Rotary]]) -> dict[str, 
 
 
 def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
-    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv."""
+    """model -> quartiles over heads of the key components' correlation, by distance, from dummies.csv; NaN where no
+    head has any."""
     rows = tables.read_columns(dummies)
     curves = {}
     for model in np.unique(rows["model"]):
@@ -97,7 +99,9 @@ WITH tables AS (
 ), own AS (
     SELECT * FROM {query.stage()} JOIN tables USING (model, layer) WHERE first_token
 ), whole AS (
-    SELECT model, sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair) AS variance
+    SELECT model, nullif(
+               sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair), 0
+           ) AS variance
     FROM own GROUP BY model
 )
 SELECT model, first_layer, count(DISTINCT layer) AS layers, pair,
@@ -164,7 +168,8 @@ FROM heads GROUP BY model, sequence ORDER BY model, sequence
 """
 
 # The mean of W_d follows a_d up to a linear trend, which the gauge sets and no data can: it is taken from both, which
-# is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them.
+# is a partial correlation. Distances weigh as their cells: a_d is estimated from length - d of them. Below rounding
+# there is no variance to correlate.
 DUMMIES_BY_SEQUENCE = f"""
 WITH weighted AS (
     SELECT *, max(distance) OVER (PARTITION BY model) + 1 - distance AS weight
@@ -184,11 +189,13 @@ WITH weighted AS (
            sum(weight * z * z ORDER BY distance) AS zz, sum(weight * x * y ORDER BY distance) AS xy,
            sum(weight * x * z ORDER BY distance) AS xz, sum(weight * y * z ORDER BY distance) AS yz
     FROM centred GROUP BY model, sequence, layer, head
+), partial AS (
+    SELECT *, xx - xz * xz / zz AS left_variance, yy - yz * yz / zz AS right_variance FROM products
 )
 SELECT model, sequence, avg(key_correlation ORDER BY layer, head) AS key_correlation,
-       avg((xy - xz * yz / zz) / sqrt((xx - xz * xz / zz) * (yy - yz * yz / zz)) ORDER BY layer, head)
-           AS mean_correlation
-FROM products GROUP BY model, sequence ORDER BY model, sequence
+       avg((xy - xz * yz / zz) / sqrt(greatest(left_variance * right_variance, 0)) ORDER BY layer, head)
+           FILTER (left_variance > 1e-12 * xx AND right_variance > 1e-12 * yy) AS mean_correlation
+FROM partial GROUP BY model, sequence ORDER BY model, sequence
 """
 
 
@@ -235,4 +242,5 @@ def mechanism_by_model(
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum() / whole.sum()) if len(whole) else float("nan")
+    """The share of one sum in another; NaN of nothing."""
+    return float(np.nansum(part) / np.nansum(whole)) if np.nansum(whole) > 0 else float("nan")

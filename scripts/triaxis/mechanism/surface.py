@@ -24,16 +24,18 @@ class Surface:
     additive: Array
 
 
-def typical_surface(additivity: str, features: str, rope: str, grid: Grid) -> tuple[Surface, str]:
+def typical_surface(additivity: str, features: str, rope: str, grid: Grid) -> tuple[Surface, str] | None:
     """The logits of the last query of the first sequence, for the head whose r_additive there is the median.
 
-    Returns the surface, its keys sorted by g, and a title that names the head.
+    Returns the surface, its keys sorted by g, and a title that names the head; None if no head has an r_additive.
     """
     rows = query.columns(
         f"SELECT sequence, layer, head, query, r_additive FROM {query.stage()} WHERE r_additive IS NOT NULL "
         "QUALIFY sequence = min(sequence) OVER () AND query = max(query) OVER () ORDER BY r_additive, layer, head",
         files=[additivity],
     )
+    if not len(rows["layer"]):
+        return None
     place = (len(rows["layer"]) - 1) // 2
     sequence, layer, head, position = (int(rows[name][place]) for name in ("sequence", "layer", "head", "query"))
     rotary = from_table(parquet.read_parquet(rope))[layer]

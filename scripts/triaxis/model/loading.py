@@ -9,12 +9,15 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from triaxis.base import provenance
 from triaxis.base.errors import UserError
+from triaxis.model.causal import require_causal
 from triaxis.model.devices import choose_device, describe_device, spread_layers
 from triaxis.model.memory import require_memory
+from triaxis.model.published import read_config
+from triaxis.model.whole import loading, read_headers, require_tables, require_whole
 from triaxis.text import sources
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -77,20 +80,17 @@ def load_model(
     `rope_scaling`, its RoPE scaled.
 
     device: None spreads whole layers over the GPUs, and over the CPU what they cannot hold (accelerate). attention:
-    the implementation that transformers is to use, None for its own choice. Raises UserError if the folder's model
-    needs code of its own, is unknown to transformers, is not safetensors, or is larger than memory.
+    the implementation that transformers is to use, None for its own choice. Raises UserError as `read_config` and
+    `require_whole` do, if the weights are not safetensors, and if the model is larger than memory.
     """
     options = {"dtype": DTYPES[dtype], "attn_implementation": attention, "trust_remote_code": False}
+    config = read_config(folder)
+    if rope_scaling is not None:
+        rope_scaling.apply(config)
+    require_memory(config, DTYPES[dtype], device)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if rope_scaling is not None:
-            rope_scaling.apply(config)
-        require_memory(config, DTYPES[dtype], device)
         if random_seed is None:
-            place = None if device else "auto"
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, device_map=place, local_files_only=True, use_safetensors=True, **options
-            )
+            model = _load_weights(folder, config, None if device else "auto", options)
         else:
             torch.manual_seed(random_seed)
             model = AutoModelForCausalLM.from_config(config, **options)
@@ -101,18 +101,42 @@ def load_model(
     return model.to(device).eval()  # type: ignore[arg-type]
 
 
+def _load_weights(
+    folder: str | Path, config: PreTrainedConfig, place: str | None, options: Mapping[str, Any]
+) -> PreTrainedModel:
+    """The model of a folder, every weight as the files have it. place: as transformers' device_map."""
+    headers = read_headers(folder)
+    with loading(folder, headers):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            device_map=place,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    model, report = loaded
+    require_whole(folder, report, headers)
+    require_tables(folder, model, headers)
+    return model
+
+
 def open_model(
     record: str | Path, options: Mapping[str, Any], random_seed: int | None, attention: str | None = None
 ) -> PreTrainedModel:
     """The model of a record that fetch_model wrote, its files verified; options: `device` and `dtype` of `run`.
 
-    Raises UserError as `sources.verify`, `choose_device` and `load_model` do.
+    Raises UserError as `sources.verify`, `choose_device`, `load_model` and `require_causal` do.
     """
     fetched = json.loads(Path(record).read_text())
     sources.verify(fetched)
-    return load_model(
+    model = load_model(
         fetched["folder"], options["dtype"], choose_device(options["device"]), random_seed, attention=attention
     )
+    require_causal(model)
+    return model
 
 
 def revision_of(upstream: Mapping[str, str], random_seed: int | None) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from triaxis.base import parquet
-from triaxis.text.sources import sha256_file
+from triaxis.base.digests import sha256_file
+from triaxis.base.version import VERSION
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit that the code in `folder` is at and whether it has changes; nulls outside a git checkout."""
+    """The commit that the code in `folder` is at and whether it has changes; nulls unless it is itself a git checkout:
+    unpacked from an archive, it may lie in one that is not its own."""
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(folder), *arguments]
@@ -21,6 +23,9 @@ def git_state(folder: Path) -> dict[str, Any]:
             return None
         return result.stdout.strip() if result.returncode == 0 else None
 
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or not Path(top).samefile(folder):
+        return {"commit": None, "dirty": None}
     status = git("status", "--porcelain")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
@@ -46,20 +51,22 @@ def manifest_of_run(
     config: Mapping[str, Any],
     records: Mapping[str, Mapping[str, Any]],
     made: Mapping[str, str | Path],
+    tokens: Mapping[str, str | Path],
     files: Iterable[str | Path],
     root: Path,
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
     code: the project's folder. records: of the models and the corpus, as fetched. made: model -> a file that it
-    made in a run, whose metadata say on what. files: every artefact, named
-    from the folder `root`.
+    made in a run, whose metadata say on what. tokens: tokenizer -> its file of tokens/, whose metadata say what of
+    the corpus it does not give back. files: every artefact, named from the folder `root`.
     """
     made_on = {}
     for model, path in made.items():
         read = parquet.read_metadata(path)
         made_on[model] = {key: read[key] for key in ("revision", "device", "dtype", "torch", "transformers")}
     return {
+        "triaxis": VERSION,
         "git": git_state(code),
         "config": dict(config),
         "packages": packages(["snakemake", "numpy", "scipy", "pyarrow", "duckdb", "matplotlib"]),
@@ -67,5 +74,12 @@ def manifest_of_run(
             name: {key: record[key] for key in ("source", "revision", "files")} for name, record in records.items()
         },
         "models": made_on,
+        "tokenizers": {name: _fidelity(parquet.read_metadata(path)) for name, path in tokens.items()},
         "artefacts": {str(Path(path).relative_to(root)): artefact(path) for path in sorted(map(str, files))},
     }
+
+
+def _fidelity(metadata: Mapping[str, str]) -> dict[str, int | float]:
+    """What of the corpus a tokenizer does not give back: documents, characters and their share of all."""
+    kinds: dict[str, type[int] | type[float]] = {"documents_changed": int, "characters_lost": int, "share_lost": float}
+    return {key: kind(metadata[key]) for key, kind in kinds.items()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from triaxis.base import files
 from triaxis.base.names import control_of, is_control
+from triaxis.base.stats import finite_mean
 
 mpl.use("Agg")
 
@@ -53,6 +54,13 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     plt.close(figure)
 
 
+def say(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = plt.figure(figsize=(WIDTH, 1.0))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
 def trained_and_control(models: Sequence[str]) -> list[tuple[str, str | None]]:
     """[(model, its random control or None)] of the models as trained, in their order."""
     return [
@@ -71,14 +79,19 @@ def filled(panels: NDArray, pairs: Sequence[tuple[str, str | None]]) -> Iterator
 
 
 def plot_by_head(r: Mapping[str, Array], label: str) -> Figure:
-    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale."""
+    """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale.
+
+    A head without a value (NaN) is left white.
+    """
     pairs = trained_and_control(list(r))
-    low = float(np.floor(10 * min(np.nanmin(values) for values in r.values())) / 10)
+    known = np.concatenate([values[np.isfinite(values)] for values in r.values()])
+    low = float(np.floor(10 * known.min(initial=1)) / 10)
     height = 0.5 + 1.75 * len(pairs)
     figure, panels = plt.subplots(len(pairs), 2, figsize=(WIDTH, height), squeeze=False, sharey="row")
     for panel, model in filled(panels, pairs):
         image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
-        panel.set_title(f"{model}   mean {np.nanmean(r[model]):.3f}")
+        mean = finite_mean(r[model])
+        panel.set_title(f"{model}   mean {mean:.3f}" if np.isfinite(mean) else f"{model}   no values")
         panel.set_xlabel("layer")
     for row in panels:
         row[0].set_ylabel("head")

@@ -64,7 +64,7 @@ def by_variant(files: Files, models: Sequence[str], samples: int, seed: int) -> 
 
 
 def surgery_losses(table: str | Path, models: Sequence[str]) -> dict[str, Losses]:
-    """model -> the losses of its variants, least first, from surgery.csv."""
+    """model -> the losses of its variants, least first, from surgery.csv; NaN for no interval."""
     rows = tables.read_columns(table)
     by_model = {model: query.where(rows, model=model) for model in models}
     return {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triaxis.base.errors import UserError
-from triaxis.tasks.items import Item, encode, following
+from triaxis.tasks.items import Item, following
+from triaxis.text.offsets import encode
 from triaxis.tolerance.displacement import STAYS, word_units
 
 if TYPE_CHECKING:

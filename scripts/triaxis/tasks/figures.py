@@ -58,7 +58,9 @@ def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str, measure: s
         fraction, value, low, high = (
             np.array([row[name] for row in own]) for name in ("fraction", measure, f"{measure}_low", f"{measure}_high")
         )
-        errors = np.nan_to_num(np.abs(np.stack([value - low, high - value])))
+        # None where there is no interval. Wilson's holds its share; what rounding makes of the difference may not be
+        # below 0.
+        errors = np.maximum(np.stack([value - low, high - value]), 0)
         places = fraction * 10 ** (APART * (number - 1))
         panel.errorbar(
             places, value, yerr=errors, fmt="o-", color=colour, markersize=2.5, elinewidth=0.6, label=perturbation
@@ -69,7 +71,8 @@ def _draw(panel: Axes, rows: Sequence[Row], model: str, control: str, measure: s
         # It guesses whatever is done to it: one line, the mean of all conditions.
         panel.axhline(np.mean(guesses), color=GREY, linewidth=0.8, linestyle="--", label="random weights")
     if measure == "chosen":
-        panel.axhline(rows[0]["chance"], color="black", linewidth=0.8, linestyle=":", label="chance")
+        chance = next(row["chance"] for row in rows if row["model"] == model)
+        panel.axhline(chance, color="black", linewidth=0.8, linestyle=":", label="chance")
     panel.set(xlim=(-0.002, 1.3), ylim=(-0.04, 1.04))
 
 

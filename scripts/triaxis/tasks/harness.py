@@ -15,9 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
 from triaxis.tasks.branches import ContextDisplacement, score_answers
-from triaxis.tasks.items import Item, encode
+from triaxis.tasks.items import Item
 from triaxis.tasks.run import Conditions, generate, require_movement
 from triaxis.tasks.schema import TASKS
+from triaxis.text.offsets import encode
 from triaxis.tolerance.displacement import STAYS, word_units
 
 

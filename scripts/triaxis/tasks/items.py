@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from triaxis.base.errors import UserError
 from triaxis.tasks.schema import TASK_ITEMS
 from triaxis.tolerance.displacement import STAYS
 
@@ -39,20 +38,6 @@ class Item:
             return self.words
         places = np.arange(len(self.tokens))
         return np.where((places >= self.context.start) & (places < self.context.stop), places, STAYS)
-
-
-def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[list[int], Units]:
-    """The tokens of `text`, without special ones, and (tokens, 2) the first character of each and its end.
-
-    Raises UserError for a tokenizer that does not say which characters a token has.
-    """
-    if not tokenizer.is_fast:
-        raise UserError(
-            "this model's tokenizer does not say which characters a token has, so words cannot be swapped: convert it "
-            "to a tokenizer.json (a fast tokenizer)"
-        )
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    return encoded["input_ids"], np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2)
 
 
 def following(tokenizer: "PreTrainedTokenizerBase", before: str, after: str) -> Tokens | None:

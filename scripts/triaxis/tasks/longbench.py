@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triaxis.base.errors import UserError
-from triaxis.tasks.items import Item, encode, whole_words
+from triaxis.tasks.items import Item, whole_words
+from triaxis.text.offsets import encode
 from triaxis.tolerance.displacement import STAYS, word_units
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.tasks.items import Item, Tokens, Units, encode, whole_words
+from triaxis.tasks.items import Item, Tokens, Units, whole_words
+from triaxis.text.offsets import encode
 from triaxis.text.passkey import NEEDLE, TASK, passkey_prompt
 from triaxis.tolerance.displacement import STAYS, word_units
 

@@ -114,11 +114,13 @@ def require_movement(displacements: Sequence[ContextDisplacement]) -> None:
 
 
 def judge(answers: Sequence[Answered]) -> Row:
-    """What an item's row says of its answers, the true one first: accuracy, 1 if each of its tokens is the model's
-    first choice; chosen, 1 if it is likelier as a whole than every other; log_probability, its mean a token, nats."""
+    """What an item's row says of its answers, the true one first: candidates, how many there are; accuracy, 1 if each
+    of its tokens is the model's first choice; chosen, 1 if it is likelier as a whole than every other;
+    log_probability, its mean a token, nats."""
     true, *others = answers
     total = true.log_probabilities.sum()
     return {
+        "candidates": len(answers),
         "accuracy": float(true.greedy),
         "chosen": float(all(total > other.log_probabilities.sum() for other in others)),
         "log_probability": float(true.log_probabilities.mean()),

@@ -24,6 +24,7 @@ TASKS = pa.schema(
         ("fraction", pa.float64()),  # of the units to be moved, as asked for
         ("moved_fraction", pa.float64()),  # of the units that may move, as it came out
         ("displacement", pa.float64()),  # mean absolute shift of a token of the context
+        ("candidates", pa.int32()),  # answers that the item has, the true one among them
         ("accuracy", pa.float64()),  # the task's score of the answer
         ("chosen", pa.float64()),  # whether the true answer is the likeliest candidate; null without candidates
         ("log_probability", pa.float64()),  # of the true answer, nats a token

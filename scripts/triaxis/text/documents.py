@@ -5,14 +5,19 @@ identifiers, never as bare text.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from triaxis.base.errors import UserError
+from triaxis.text import delimited, encoding, records
 from triaxis.text.schema import DOCUMENTS
 
 Query = tuple[str, dict[str, Any]]
@@ -26,11 +31,6 @@ SUFFIXES = {
     ".parquet": "parquet",
 }
 GZIPPED = {"jsonl", "json", "csv"}
-JSON_LAYOUTS = {"json": "array", "jsonl": "newline_delimited"}
-CSV_OPTIONS = (
-    "header = true, skip = 0, all_varchar = true, delim = ',', quote = '\"', escape = '\"', comment = '', "
-    "max_line_size = $size, "
-)
 # One thread: a corpus is small beside what follows, and each further thread claims buffers of twice `_largest_value`.
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": "1",
@@ -39,50 +39,106 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "arrow_large_buffer_size": "true",
 }
-NOT_UTF8 = re.compile(r"valid utf-?8|not utf-?8|invalid unicode", re.IGNORECASE)
+NOT_UTF8 = re.compile(r"valid utf-?8|not utf-?8|invalid unicode|invalid string encoding", re.IGNORECASE)
 
 
-def read_documents(files: Sequence[Path], format: str, text: str, title: str | None) -> pa.Table:
-    """Read corpus files into a table of schema DOCUMENTS, numbered from 0: files sorted, rows in file order.
+class Corpus(NamedTuple):
+    """documents: of schema `schema.DOCUMENTS`; empty: how many texts were left out, as they have no character;
+    repeated: how many documents have the text of one before them."""
 
-    format: auto (by suffix), txt, jsonl, json (an array of objects), csv (commas, a header row) or parquet.
+    documents: pa.Table
+    empty: int
+    repeated: int
+
+
+class Given(NamedTuple):
+    """A corpus file as it is read. file: as the user named it; plain: the same in UTF-8; text, title: columns."""
+
+    connection: duckdb.DuckDBPyConnection
+    file: Path
+    plain: Path
+    kind: str
+    text: str
+    title: str | None
+    dialect: delimited.Dialect
+
+
+def read_documents(
+    files: Sequence[Path], format: str, text: str, title: str | None, csv: Mapping[str, Any] | None = None
+) -> Corpus:
+    """Read corpus files into a table of documents, numbered from 0: files sorted, rows in file order.
+
+    format: auto (by suffix), txt, jsonl, json (an array of objects), csv (a header row) or parquet; whether JSON is
+    an array or objects one after another is seen in the file.
     text: the column of the texts, each a string or a list of strings, of which every element is a document; unused
     by txt, where a file is a document. title: the column of the titles; where it is None or null the title is
-    "stem:row", rows from 0; for txt, the file's stem. Empty and null texts are dropped; characters counts code points.
-    Raises UserError for an unknown suffix or format, a file that cannot be read or is not UTF-8, a missing column,
-    a column that holds anything but text, and a corpus without text.
+    "stem:row", rows from 0; for txt, the file's stem. csv: `corpus.csv`, as `delimited.dialect` takes it. Empty and
+    null texts are dropped; characters counts code points.
+    Raises UserError for an unknown suffix or format, a file that cannot be read or decoded (`encoding.decode`), a
+    missing column, a column that holds anything but text, a NUL in a text, and a corpus without text.
     """
+    dialect = delimited.dialect(csv or {})
     with duckdb.connect(config=SETTINGS) as connection:
-        tables = [_read_file(connection, file, format, text, title) for file in sorted(map(Path, files))]
-    documents = pa.concat_tables(tables) if tables else DOCUMENTS.empty_table()
-    if not documents.num_rows:
+        tables = [_read_file(connection, file, format, text, title, dialect) for file in sorted(map(Path, files))]
+    documents = pa.concat_tables(tables) if tables else DOCUMENTS.remove(0).empty_table()
+    kept = documents.filter(pc.fill_null(pc.not_equal(documents["text"], ""), False))
+    if not kept.num_rows:
         raise UserError(
             f"the corpus has no text in its {len(tables)} file(s), column {text!r}: name files and a column with text"
         )
-    numbers = pa.array(range(documents.num_rows), pa.int32())
-    return documents.add_column(0, "document", numbers).cast(DOCUMENTS)
+    numbers = pa.array(range(kept.num_rows), pa.int32())
+    return Corpus(
+        kept.add_column(0, "document", numbers).cast(DOCUMENTS),
+        documents.num_rows - kept.num_rows,
+        kept.num_rows - pc.count_distinct(kept["sha256"]).as_py(),
+    )
 
 
 def _read_file(
-    connection: duckdb.DuckDBPyConnection, file: Path, format: str, text: str, title: str | None
+    connection: duckdb.DuckDBPyConnection,
+    file: Path,
+    format: str,
+    text: str,
+    title: str | None,
+    dialect: delimited.Dialect,
 ) -> pa.Table:
-    """The documents of one file: title, text, characters, sha256. Raises UserError as `read_documents` does."""
+    """The texts of one file, empty and null ones too: title, text, characters, sha256. Raises UserError as
+    `read_documents` does."""
     kind = _kind(file, format)
-    if not file.is_file():  # DuckDB's read_text takes an absent file for an empty set of files
+    if not file.is_file():
         raise UserError(f"{file} cannot be read: there is no such file; correct the path")
-    try:
-        query, parameters = READERS[kind](connection, file, kind, text, title)
-        return connection.sql(
-            "SELECT title, text, length(text)::BIGINT AS characters, sha256(text) AS sha256 "
-            f"FROM ({query}) WHERE text <> ''",
-            params=parameters,
-        ).to_arrow_table()
-    except duckdb.Error as error:
-        if NOT_UTF8.search(str(error)):
-            raise UserError(f"{file} is not valid UTF-8: convert it, for example with iconv -t UTF-8") from None
-        raise UserError(
-            f"{file} cannot be read as {kind}: {str(error).splitlines()[0]}; mend the file or name its format"
-        ) from None
+    with TemporaryDirectory() as scratch:
+        plain = file
+        try:
+            if kind not in ("txt", "parquet"):
+                plain = encoding.as_utf8(file, Path(scratch))
+            given = Given(connection, file, plain, kind, text, title, dialect)
+            query, parameters = READERS[kind](given)
+            table = connection.sql(
+                f"SELECT title, text, length(text)::BIGINT AS characters, sha256(text) AS sha256 FROM ({query})",
+                params=parameters,
+            ).to_arrow_table()
+        except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+            raise UserError(f"{file} cannot be read as {kind}: {error}; mend the file or name its format") from None
+        except duckdb.Error as error:
+            raise _explain(error, given) from None
+    nul = pc.index(pc.fill_null(pc.match_substring(table["text"], "\0"), False), True).as_py()
+    if nul >= 0:
+        raise UserError(f"{file} has a NUL character in {table['title'][nul].as_py()!r}: no text has one, take it out")
+    return table
+
+
+def _explain(error: duckdb.Error, given: Given) -> UserError:
+    """What DuckDB could not read, in one line, with the line of the file that it means."""
+    reason = str(error).splitlines()[0].partition("Error: ")[2] or str(error).splitlines()[0]
+    if NOT_UTF8.search(reason):
+        return UserError(f"{given.file} has text that is not valid UTF-8: write the file again with text that is")
+    remedy = "mend the file or name its format"
+    if given.kind == "csv":
+        reason, remedy = delimited.fault(given.plain, given.dialect) or (reason, remedy)
+    elif given.kind in ("json", "jsonl"):
+        reason = records.fault(given.plain) or reason
+    return UserError(f"{given.file} cannot be read as {given.kind}: {reason}; {remedy}")
 
 
 def _kind(file: Path, format: str) -> str:
@@ -101,39 +157,60 @@ def _kind(file: Path, format: str) -> str:
     return kind
 
 
-def _read_txt(connection: duckdb.DuckDBPyConnection, file: Path, kind: str, text: str, title: str | None) -> Query:
+def _read_txt(given: Given) -> Query:
     """The query (title, text) of a file that is one document."""
-    return "SELECT $stem AS title, content AS text FROM read_text($file)", {"file": _literal(file), "stem": file.stem}
+    content = "".join(encoding.decode(given.file))
+    return "SELECT $stem AS title, $content AS text", {"content": content, "stem": given.file.stem}
 
 
-def _read_columns(connection: duckdb.DuckDBPyConnection, file: Path, kind: str, text: str, title: str | None) -> Query:
-    """The query (title, text) of a CSV or Parquet file."""
-    source = f"read_{kind}($file, {CSV_OPTIONS if kind == 'csv' else ''}hive_partitioning = false)"
-    parameters = {"file": _literal(file)} | ({"size": _largest_value(file)} if kind == "csv" else {})
-    types = {
-        name: duckdb_type
-        for name, duckdb_type, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}", parameters).fetchall()
+def _read_csv(given: Given) -> Query:
+    """The query (title, text) of a CSV file, whose columns go by number: DuckDB does not tell `Text` from `text`."""
+    header = delimited.read_header(given.plain, given.dialect)
+    for column in (given.text, given.title):
+        if column is not None and column not in header.columns:
+            raise _missing(given.file, column, header.columns, delimited.hint(header, column, given.dialect))
+    own = {
+        name: _quoted(f"c{_position(given.file, header.columns, name)}") for name in (given.text, given.title) if name
     }
-    for column in (text, title):
-        if column is not None and column not in types:
-            raise _missing(file, column, types)
-    if not re.fullmatch(r"VARCHAR(\[\d*\])?", types[text]):
-        raise _not_text(file, text, types[text])
-    texts = _quoted(text) if "[" in types[text] else f"[{_quoted(text)}]"
-    named = "NULL" if title is None else f"{_quoted(title)}::VARCHAR"
+    names = [f"c{number}" for number in range(len(header.columns))]
+    source, parameters = delimited.reader(given.dialect, names, header.skip)
+    parameters |= {"file": _literal(given.plain), "size": _largest_value(given.plain), "stem": _stem(given.file)}
+    named = "NULL" if given.title is None else own[given.title]
+    rows = f"SELECT {own[given.text]} AS text, {named} AS named, row_number() OVER () - 1 AS row FROM {source}"
+    return _titled("text", rows), parameters
+
+
+def _read_parquet(given: Given) -> Query:
+    """The query (title, text) of a Parquet file."""
+    source = "read_parquet($file, hive_partitioning = false)"
+    parameters = {"file": _literal(given.file)}
+    found = given.connection.execute(f"DESCRIBE SELECT * FROM {source}", parameters).fetchall()
+    # DuckDB renames columns that differ in case only; their order stays.
+    columns = pq.read_schema(given.file).names
+    for column in (given.text, given.title):
+        if column is not None and column not in columns:
+            raise _missing(given.file, column, columns)
+    own, duckdb_type, *_ = found[_position(given.file, columns, given.text)]
+    if not re.fullmatch(r"VARCHAR(\[\d*\])?", duckdb_type):
+        raise _not_text(given.file, given.text, duckdb_type)
+    texts = _quoted(own) if "[" in duckdb_type else f"[{_quoted(own)}]"
+    named = "NULL"
+    if given.title is not None:
+        named = f"{_quoted(found[_position(given.file, columns, given.title)][0])}::VARCHAR"
     rows = f"SELECT {texts} AS texts, {named} AS named, row_number() OVER () - 1 AS row FROM {source}"
-    return _titled("unnest(texts)", rows), parameters | {"stem": _stem(file)}
+    return _titled("unnest(texts)", rows), parameters | {"stem": _stem(given.file)}
 
 
-def _read_json(connection: duckdb.DuckDBPyConnection, file: Path, kind: str, text: str, title: str | None) -> Query:
+def _read_json(given: Given) -> Query:
     """The query (title, text) of a JSON file, whose values are kept as JSON: guessing types would make some text dates.
 
     Leaves the rows in the temporary table `records`, since they are looked at more than once.
     """
+    connection, text, title = given.connection, given.text, given.title
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE records AS SELECT json, row_number() OVER () - 1 AS row "
         "FROM read_json_objects($file, format = $layout, maximum_object_size = $size)",
-        {"file": _literal(file), "layout": JSON_LAYOUTS[kind], "size": _largest_value(file)},
+        {"file": _literal(given.plain), "layout": records.layout(given.plain), "size": _largest_value(given.plain)},
     )
     for column in (text, title):
         if column is not None:
@@ -142,7 +219,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, file: Path, kind: str, tex
             ).fetchall()[0]
             if rows and not present:
                 names = connection.execute("SELECT DISTINCT unnest(json_keys(json)) FROM records ORDER BY 1").fetchall()
-                raise _missing(file, column, [name for (name,) in names])
+                raise _missing(given.file, column, [name for (name,) in names])
     parts = (
         "unnest(CASE json_type(json, $text) WHEN 'ARRAY' THEN (json -> $text)::JSON[] ELSE [json -> $text] END) AS part"
     )
@@ -152,19 +229,19 @@ def _read_json(connection: duckdb.DuckDBPyConnection, file: Path, kind: str, tex
         {"text": _pointer(text)},
     ).fetchall()
     if wrong:
-        raise _not_text(file, text, ", ".join(type for (type,) in wrong))
+        raise _not_text(given.file, text, ", ".join(type for (type,) in wrong))
     named = "NULL" if title is None else "json ->> $title"
     query = _titled("part ->> '$'", f"SELECT {parts}, {named} AS named, row FROM records")
-    parameters = {"text": _pointer(text), "stem": _stem(file)}
+    parameters = {"text": _pointer(text), "stem": _stem(given.file)}
     return query, parameters | ({} if title is None else {"title": _pointer(title)})
 
 
-READERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Path, str, str, str | None], Query]] = {
+READERS: dict[str, Callable[[Given], Query]] = {
     "txt": _read_txt,
     "jsonl": _read_json,
     "json": _read_json,
-    "csv": _read_columns,
-    "parquet": _read_columns,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
 }
 
 
@@ -173,8 +250,16 @@ def _titled(text: str, rows: str) -> str:
     return f"SELECT coalesce(named, $stem || ':' || row) AS title, {text} AS text FROM ({rows})"
 
 
-def _missing(file: Path, column: str, columns: Iterable[str]) -> UserError:
-    return UserError(f"{file} has no column {column!r}: it has {', '.join(columns) or 'none'}")
+def _missing(file: Path, column: str, columns: Iterable[str], hint: str = "") -> UserError:
+    held = ", ".join(columns) or "none, since its records are no objects"
+    return UserError(f"{file} has no column {column!r}: it has {held}{hint}")
+
+
+def _position(file: Path, columns: Sequence[str], column: str) -> int:
+    """Where a column is that is there; raises UserError if it is there twice."""
+    if columns.count(column) > 1:
+        raise UserError(f"{file} has {columns.count(column)} columns {column!r}: give them different names")
+    return columns.index(column)
 
 
 def _not_text(file: Path, column: str, found: str) -> UserError:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, filled, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, filled, say, trained_and_control
 from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
@@ -91,6 +91,8 @@ def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figu
     heads: model -> layer, predicted, observed, each (heads of all layers,).
     """
     models: Sequence[str] = list(heads)
+    if not models:
+        return say("no head's logits change with the distances")
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 3.1 * rows), squeeze=False)

@@ -50,7 +50,8 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
     """The rows of links/ for one (sequence, layer); displacements: fraction -> that of this sequence.
 
     predicted, observed: root mean square change of f and of w over cells and offsets. correlation: of the two changes,
-    over the same. Layers in which nothing turns have no rows, nor have fractions that move nothing.
+    over the same; null if one is constant. Layers in which nothing turns have no rows, nor have fractions that move
+    nothing.
     """
     distributions = {
         fraction: offset_distribution(each) for fraction, each in displacements.items() if each.shift.any()

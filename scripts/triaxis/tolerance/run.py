@@ -96,11 +96,20 @@ def run_perturbation(
                 new_position = torch.from_numpy(moved.new_position) if in_text else slice(None)
                 for layer, before in states[row].attention.items():
                     after = outputs[layer][row].float().cpu()[new_position] if outputs else before
-                    cosine = torch.cosine_similarity(before.double(), after.double(), dim=-1).mean().item()
-                    cosines.append({"sequence": number, "fraction": fraction, "layer": layer, "cosine": cosine})
+                    cosines.append(
+                        {"sequence": number, "fraction": fraction, "layer": layer, "cosine": mean_cosine(before, after)}
+                    )
                 progress.update()
             yield pa.concat_tables(rows), pa.Table.from_pylist(cosines, schema=COSINES)
     progress.close()
+
+
+def mean_cosine(before: Tensor, after: Tensor) -> float | None:
+    """The mean cosine of vectors (length, size) and (length, size), of those that are not 0; None if all are."""
+    left, right = before.double(), after.double()
+    lengths = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1)
+    known = lengths > 0
+    return (torch.linalg.vecdot(left, right)[known] / lengths[known]).mean().item() if known.any() else None
 
 
 def _given(displacements: list[Displacement], ids: Tensor) -> list[Displacement]:

@@ -109,19 +109,20 @@ def link(
     """The rows of tolerance_link.csv, one a (model, fraction above 0).
 
     predicted, observed: means over heads of the root mean square change of f and of the logits. r_heads, rank_heads:
-    Pearson and rank correlation of the two over heads. r_changes: mean over heads of the correlation of the changes
-    themselves. interaction: model -> its share, as in mechanism.csv. log_ratio_PERTURBATION: the loss that each
-    perturbation adds; summary: the rows of tolerance.csv.
+    Pearson and rank correlation of the two over the heads whose logits change. r_changes: mean over heads of the
+    correlation of the changes themselves. interaction: model -> its share, as in mechanism.csv.
+    log_ratio_PERTURBATION: the loss that each perturbation adds; summary: the rows of tolerance.csv.
     """
     columns, rows = query.columns(LINKS_BY_HEAD, files=files), []
     ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
     for model in models:
         for fraction in sorted({key[2] for key in ratios} - {0.0}):
             own = where(columns, model=model, fraction=fraction)
-            predicted, observed = own["predicted"], own["observed"]
+            changing = own["observed"] > 0
+            predicted, observed = own["predicted"][changing], own["observed"][changing]
             several = len(predicted) > 2
             rows.append(
-                {"model": model, "fraction": fraction, "heads": len(predicted)}
+                {"model": model, "fraction": fraction, "heads": len(changing)}
                 | {name: finite_mean(own[name]) for name in ("predicted", "observed")}
                 | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
                 | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
@@ -149,16 +150,18 @@ def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArr
 
 
 def links(files: Files, fraction: float) -> dict[str, Columns]:
-    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction."""
+    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction; heads whose logits do
+    not change are left out."""
     columns = query.columns(LINKS_BY_HEAD, files=files)
+    columns = {name: column[columns["observed"] > 0] for name, column in columns.items()}
     return {model: where(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
 
 
 def curves(table: str | Path) -> dict[str, dict[str, Curve]]:
-    """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; no interval is one of no width."""
+    """model -> perturbation -> its perplexity ratio by fraction, from tolerance.csv; NaN for no interval."""
     rows, found = tables.read_columns(table), dict[str, dict[str, Curve]]()
     for model, perturbation in dict.fromkeys(zip(rows["model"], rows["perturbation"], strict=True)):
         own = where(rows, model=model, perturbation=perturbation)
-        low, high = (np.where(np.isnan(own[name]), own["ratio"], own[name]) for name in ("ratio_low", "ratio_high"))
-        found.setdefault(model, {})[perturbation] = Curve(own["fraction"], own["ratio"], low, high)
+        values = (own[name] for name in ("fraction", "ratio", "ratio_low", "ratio_high"))
+        found.setdefault(model, {})[perturbation] = Curve(*values)
     return found

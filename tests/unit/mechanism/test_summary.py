@@ -4,23 +4,38 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from triaxis.base import parquet
+from triaxis.base import parquet, query
+from triaxis.base.parquet import MATRIX
 from triaxis.base.stats import weighted_correlation
 from triaxis.fit.axes import Design
 from triaxis.mechanism.additivity import make_grid, measure_additivity
 from triaxis.mechanism.dummy_distance import fit_layer
 from triaxis.mechanism.patterns import measure_layer
-from triaxis.mechanism.summary import mechanism_by_model
+from triaxis.mechanism.summary import (
+    DUMMY_QUARTILES,
+    PAIRS,
+    R_ADDITIVE,
+    additive_by_head,
+    dummies_of,
+    frequency_tables,
+    mechanism_by_model,
+    pairs_of,
+)
+from triaxis.mechanism.surface import typical_surface
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
 GRID = make_grid(LENGTH, 3, 10, 9)
 DESIGN = Design(np.tril(np.ones((LENGTH, LENGTH), dtype=bool)))
 
 
-def write_model(folder, model, rotaries, sequences=3):
-    """Files of the three stages for one model of random vectors; returns their tables."""
+SEQUENCES = 5
+
+
+def write_model(folder, model, rotaries, sequences=SEQUENCES, still=()):
+    """Files of the three stages for one model of random vectors; returns their tables. The queries of the (sequence,
+    layer) in `still` are 0."""
     layers = [
-        type(made)(sequence, layer, made.query, made.key)
+        type(made)(sequence, layer, made.query * ((sequence, layer) not in still), made.key)
         for sequence in range(sequences)
         for layer, rotary in enumerate(rotaries)
         for made in [make_features(rotary, seed=100 * sequence + layer)]
@@ -75,7 +90,7 @@ def test_means_are_over_rotary_layers_heads_and_queries(folder, made):
     r = column(made["m"]["additivity"], "r_additive").astype(float)
     assert row["mean_r_additive"] == pytest.approx(np.nanmean(r))
     assert row["mean_r_additive_low"] < row["mean_r_additive"] < row["mean_r_additive_high"]
-    assert (row["sequences"], row["layers"], row["nope_layers"], row["heads"]) == (3, 3, 1, 4)
+    assert (row["sequences"], row["layers"], row["nope_layers"], row["heads"]) == (SEQUENCES, 3, 1, 4)
     assert row["weights"] == "trained" and random["weights"] == "random"
     assert row["random_r_additive"] == random["mean_r_additive"]
     assert np.isnan(random["random_r_additive"])
@@ -104,7 +119,7 @@ def test_mean_correlation_takes_the_trend_from_both(folder, made):
     table = made["m"]["dummies"]
     weight = LENGTH - GRID.distances.astype(float)
     values = []
-    for sequence, layer, head in np.ndindex(3, 3, 4):
+    for sequence, layer, head in np.ndindex(SEQUENCES, 3, 4):
         if layer != 1:
             where = {"sequence": sequence, "layer": layer, "head": head}
             pair = [column(table, name, **where).astype(float) for name in ("mean", "component")]
@@ -121,7 +136,60 @@ def test_a_model_without_rotary_dimensions_has_no_values(folder, made):
         assert np.isnan(row[name]), name
 
 
-def test_one_sequence_has_no_interval(tmp_path):
-    write_model(tmp_path, "one", [make_rotary()], sequences=1)
-    (row,) = summary(tmp_path, ["one"])
+@pytest.mark.parametrize("sequences", [1, 4])
+def test_fewer_than_five_sequences_have_no_interval(tmp_path, sequences):
+    write_model(tmp_path, "few", [make_rotary()], sequences=sequences)
+    (row,) = summary(tmp_path, ["few"])
     assert np.isfinite(row["mean_r_additive"]) and np.isnan(row["mean_r_additive_low"])
+
+
+def test_constant_logits_are_left_out_of_every_mean(tmp_path):
+    """Queries that are all 0 in one layer, and, in one sequence, in all."""
+    rotary = make_rotary(8, seed=5)
+    still = {(sequence, 0) for sequence in range(SEQUENCES)} | {(2, 1)}
+    made = write_model(tmp_path, "m", [rotary, rotary], still=still)
+    write_model(tmp_path, "still", [rotary], still=still)
+    row, none = summary(tmp_path, ["m", "still"])
+    r = column(made["additivity"], "r_additive", layer=1).astype(float).reshape(SEQUENCES, -1)
+    assert np.isnan(r[2]).all() and row["mean_r_additive"] == pytest.approx(np.delete(r, 2, axis=0).mean())
+    for name in ("r_closed_form", "interaction"):
+        assert np.isfinite(row[f"mean_{name}"]), name
+    for name in ("pooled_interaction", "rest_interaction", "slow_norm_share", "key_correlation", "mean_correlation"):
+        assert np.isfinite(row[name]), name
+        assert np.isnan(none[name]), name
+    assert (row["nope_layers"], none["nope_layers"]) == (0, 0) and np.isnan(none["mean_r_additive"])
+
+
+def test_figures_read_what_constant_logits_leave(tmp_path):
+    rotary = make_rotary(8, seed=5)
+    still = {(sequence, 0) for sequence in range(SEQUENCES)}
+    rotaries = {"still": {0: rotary}, "m": {0: rotary, 1: rotary}}
+    for model, own in rotaries.items():
+        write_model(tmp_path, model, list(own.values()), still=still)
+    written = {}
+    for name, (sql, stage) in {
+        "additive": (R_ADDITIVE, "additivity"),
+        "pairs": (PAIRS, "patterns"),
+        "dummies": (DUMMY_QUARTILES, "dummies"),
+    }.items():
+        for models in (["still"], ["still", "m"]):
+            own = [file for file in files(tmp_path, stage) if file.parent.name.removeprefix("model=") in models]
+            written[name, len(models)] = tmp_path / f"{name}-{len(models)}.csv"
+            tables = frequency_tables({model: rotaries[model] for model in models}) if name == "pairs" else {}
+            query.write_csv(written[name, len(models)], sql, own, **tables)
+    for models in (1, 2):
+        r, pairs, dummies = (
+            read(written[name, models])
+            for name, read in (("additive", additive_by_head), ("pairs", pairs_of), ("dummies", dummies_of))
+        )
+        assert np.isnan(r["still"]).all() and np.isnan(pairs["still"][0].f).all()
+        assert np.isnan(dummies["still"].key_correlation).all()
+    assert np.isnan(r["m"][0]).all() and np.isfinite(r["m"][1]).all()
+    assert np.isfinite(pairs["m"][0].f).all() and np.isfinite(dummies["m"].key_correlation).all()
+
+
+def test_a_surface_is_of_a_head_with_a_value_or_there_is_none(tmp_path):
+    rows = [{"sequence": 0, "layer": 0, "head": 0, "query": 3, "r_additive": None}]
+    schema = pa.schema([*MATRIX, ("query", pa.int32()), ("r_additive", pa.float64())])
+    parquet.write_parquet(tmp_path / "additivity.parquet", pa.Table.from_pylist(rows, schema), schema, {})
+    assert typical_surface(str(tmp_path / "additivity.parquet"), "", "", GRID) is None

@@ -89,9 +89,7 @@ def files(tmp_path: Path) -> Callable[[str], list[Path]]:
 
 
 ROWS: dict[str, Callable] = {
-    "fits_by_model": lambda files: fit.fits_by_model(
-        fit.by_sequence(files("fits"), files("sums")), "key", MODELS, 10, 0
-    ),
+    "fits_by_model": lambda files: fit.fits_by_model(fit.by_sequence(files("fits")), "key", MODELS, 10, 0),
     "mechanism_by_model": lambda files: mechanism.mechanism_by_model(
         files("additivity"), files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 10, 0
     ),
@@ -104,7 +102,7 @@ ROWS: dict[str, Callable] = {
     "costs": lambda files: length.costs(files("costs"), MODELS, ["plain"]),
     "by_variant": lambda files: surgery.by_variant(files("surgery"), MODELS, 10, 0),
     "tolerance_by_fraction": lambda files: tolerance.tolerance_by_fraction(files("tolerance"), MODELS, ["text"], 10, 0),
-    "by_condition": lambda files: by_condition(files("tasks"), MODELS, ["cloze"], 4, 10, 0),
+    "by_condition": lambda files: by_condition(files("tasks"), MODELS, ["cloze"], 10, 0),
 }
 KEYS: dict[str, Callable] = {
     "distance_by_layer": lambda files: list(fit.distance_by_layer(files("components"))[1]),

@@ -12,8 +12,10 @@ from triaxis.attention.capture import Call, attending
 from triaxis.attention.layout import measure_rotary, probe_layouts
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
+from triaxis.base.tables import to_csv
 from triaxis.surgery.additive import Additive, from_table, to_table
 from triaxis.surgery.calibrate import calibrate_model
+from triaxis.surgery.figures import plot_surgery
 from triaxis.surgery.run import (
     VARIANTS,
     InterventionRunner,
@@ -24,7 +26,7 @@ from triaxis.surgery.run import (
     run_surgery,
 )
 from triaxis.surgery.schema import SURGERY
-from triaxis.surgery.summary import by_variant
+from triaxis.surgery.summary import by_variant, surgery_losses
 from triaxis.text.schema import TOKENS
 from triaxis.text.windows import sample_beyond, sample_sequences
 from unit.families import SIZES
@@ -424,6 +426,20 @@ def test_the_table_is_the_means_over_sequences_by_loss(tmp_path) -> None:
     for row in table:
         own = [other for other in rows.to_pylist() if (other["variant"], other["scope"]) == (row["variant"], "all")]
         assert row["sequences"] == len(own) == 3
-        assert row["loss_low"] <= row["loss"] <= row["loss_high"]
+        assert np.isnan(row["loss_low"]) and np.isnan(row["loss_high"])  # of three sequences
         for name in ("loss", "perplexity", "agreement", "kl"):
             assert row[name] == pytest.approx(np.mean([other[name] for other in own]))
+    (tmp_path / "surgery.csv").write_text(to_csv(table))
+    losses = surgery_losses(tmp_path / "surgery.csv", ["tiny"])["tiny"]
+    assert losses.loss.tolist() == [row["loss"] for row in table] and np.isnan(losses.low).all()
+    assert plot_surgery({"tiny": losses}).axes
+
+
+@pytest.mark.parametrize("model", ["7", "tiny"])
+def test_losses_are_read_with_and_without_intervals(tmp_path, model):
+    rows = [{"model": model, "variant": variant, "loss": 2.0, "loss_low": 1.0, "loss_high": 3.0} for variant in "ab"]
+    rows.append(rows[0] | {"variant": "c", "loss_low": float("nan"), "loss_high": float("nan")})
+    (tmp_path / "surgery.csv").write_text(to_csv(rows))
+    losses = surgery_losses(tmp_path / "surgery.csv", [model])[model]
+    np.testing.assert_array_equal(losses.low, [1, 1, np.nan])
+    np.testing.assert_array_equal(losses.high, [3, 3, np.nan])

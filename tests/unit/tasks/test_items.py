@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from triaxis.base.errors import UserError
 from triaxis.tasks.cloze import cloze_items, last_words
-from triaxis.tasks.items import Item, encode, following, from_table, to_table, whole_words
+from triaxis.tasks.items import Item, following, from_table, to_table, whole_words
 from triaxis.tasks.longbench import f1, question_items, read_questions
 from triaxis.tasks.passkey_items import passkey_items, read_filler
 from triaxis.tasks.schema import TASK_ITEMS
+from triaxis.text.offsets import encode
 from triaxis.tolerance.displacement import STAYS, displace
 
 ENDS = ["table", "window", "mountain", "river", "garden", "kitchen", "letter", "winter", "market", "bridge", "village"]

@@ -4,6 +4,7 @@ import sys
 import types
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from tokenizers import ByteLevelBPETokenizer
@@ -13,6 +14,7 @@ from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet
 from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
+from triaxis.base.stats import interval, mean
 from triaxis.base.tables import from_csv, to_csv
 from triaxis.tasks.branches import Answered, within_context
 from triaxis.tasks.figures import plot_tasks
@@ -52,9 +54,10 @@ def test_an_item_is_judged_by_its_first_answer():
         return Answered(np.array(log_probabilities), greedy)
 
     row = judge([answer(-1.0, -3.0, greedy=True), answer(-5.0), answer(-4.5, 0.0)])
-    assert row == {"accuracy": 1.0, "chosen": 1.0, "log_probability": -2.0}
+    assert row == {"candidates": 3, "accuracy": 1.0, "chosen": 1.0, "log_probability": -2.0}
     assert judge([answer(-1.0, -3.0), answer(-3.9)])["chosen"] == 0
-    assert judge([answer(-2.0), answer(-2.0)]) == {"accuracy": 0.0, "chosen": 0.0, "log_probability": -2.0}
+    two = judge([answer(-2.0), answer(-2.0)])
+    assert two == {"candidates": 2, "accuracy": 0.0, "chosen": 0.0, "log_probability": -2.0}
 
 
 @pytest.fixture
@@ -239,7 +242,7 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
         table = run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch=6)
         files.append(tmp_path / f"tasks/model={name}/task=cloze/tasks.parquet")
         parquet.write_parquet(files[-1], table, TASKS, {})
-    rows = by_condition(files, ["tiny", "tiny-random"], ["cloze"], 4, 200, 0)
+    rows = by_condition(files, ["tiny", "tiny-random"], ["cloze"], 200, 0)
     assert [(row["model"], row["perturbation"], row["fraction"]) for row in rows] == [
         (model, perturbation, fraction)
         for model in ("tiny", "tiny-random")
@@ -261,3 +264,54 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
     upper, lower = figure.axes
     assert len(upper.containers) == len(lower.containers) == 3 and upper.get_title() == "cloze"
     assert lower.lines and any(np.allclose(line.get_ydata(), 0.25) for line in lower.lines)
+
+
+def write_tasks(path, rows: list[dict]):
+    parquet.write_parquet(path, pa.Table.from_pylist(rows, schema=TASKS), TASKS, {})
+    return path
+
+
+def some_rows(accuracy, chosen, candidates) -> list[dict]:
+    return [
+        {"item": number, "perturbation": "text", "fraction": 0.0}
+        | {"accuracy": right, "chosen": taken, "candidates": offered}
+        for number, (right, taken, offered) in enumerate(zip(accuracy, chosen, candidates, strict=True))
+    ]
+
+
+def test_chance_is_that_of_the_candidates_that_each_item_has(tmp_path):
+    """A tokenizer may join some wrong answers with the text; they are not offered."""
+    files = [
+        write_tasks(
+            tmp_path / f"tasks/model={model}/task=cloze/tasks.parquet", some_rows([1.0] * 5, [1.0] * 5, offered)
+        )
+        for model, offered in (("a", [10] * 5), ("m", [4, 4, 2, 1, 2]))
+    ]
+    files += [write_tasks(tmp_path / "tasks/model=m/task=longbench/t.parquet", some_rows([0.5], [None], [None]))]
+    rows = by_condition(files, ["a", "m"], ["cloze", "longbench"], 200, 0)
+    assert [row["chance"] for row in rows] == pytest.approx(
+        [0.1, (1 / 4 + 1 / 4 + 1 / 2 + 1 + 1 / 2) / 5, np.nan], nan_ok=True
+    )
+    lines = plot_tasks(rows[:2], "m", None).axes[1].lines
+    assert any(np.allclose(line.get_ydata(), 0.5) for line in lines)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_nothing_or_all_has_an_interval_of_some_width(tmp_path, share):
+    file = write_tasks(tmp_path / "tasks/model=m/task=cloze/t.parquet", some_rows([share] * 10, [share] * 10, [4] * 10))
+    (row,) = by_condition([file], ["m"], ["cloze"], 200, 0)
+    for name in ("accuracy", "chosen"):
+        assert (row[f"{name}_low"] == pytest.approx(0)) == (share == 0)
+        # 3.84 / (10 + 3.84): Wilson's other end.
+        assert row[f"{name}_high"] - row[f"{name}_low"] == pytest.approx(0.2775, abs=1e-4)
+
+
+def test_scores_that_are_no_shares_are_resampled_and_few_items_have_no_interval(tmp_path):
+    scores = [0.2, 0.4, 0.4, 0.9, 1.0]
+    file = write_tasks(tmp_path / "tasks/model=m/task=longbench/t.parquet", some_rows(scores, [None] * 5, [None] * 5))
+    (row,) = by_condition([file], ["m"], ["longbench"], 200, 0)
+    assert (row["accuracy_low"], row["accuracy_high"]) == interval((np.array(scores),), mean, 200, 0)
+    assert all(np.isnan(row[name]) for name in ("chosen", "chosen_low", "chosen_high", "chance"))
+    write_tasks(file, some_rows([1.0] * 4, [None] * 4, [None] * 4))
+    (row,) = by_condition([file], ["m"], ["longbench"], 200, 0)
+    assert row["accuracy"] == 1 and np.isnan(row["accuracy_low"])

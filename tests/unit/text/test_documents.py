@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from triaxis.base.errors import UserError
-from triaxis.text.documents import SETTINGS, read_documents
+from triaxis.text import documents
+from triaxis.text.documents import SETTINGS
 from triaxis.text.schema import DOCUMENTS
 
 RECORDS = [{"text": 'first, "quoted"\nline', "name": "A"}, {"text": "sécond 👍", "name": None}]
@@ -42,9 +43,13 @@ WRITERS: dict[str, Callable[[Path, list[dict]], object]] = {
 }
 
 
-def message(*arguments) -> str:
+def read_documents(*arguments, **options) -> pa.Table:
+    return documents.read_documents(*arguments, **options).documents
+
+
+def message(*arguments, **options) -> str:
     with pytest.raises(UserError) as caught:
-        read_documents(*arguments)
+        read_documents(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

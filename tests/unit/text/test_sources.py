@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,13 +18,26 @@ from triaxis.base.source_text import parse_source
 from triaxis.text.sources import (
     fetch_corpus_files,
     fetch_model_files,
+    lock_of,
     locked_revision,
-    sha256_file,
+    path_revision,
+    read_lock,
     verify,
 )
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 SPEECHES = b'[{"name": "X", "speeches": ["a"]}]'
+KINDS = [
+    ("source", "a hub commit that belongs to another repository", "refused"),
+    ("source", "a hub repository that answers under another name", "refused"),
+    ("source", "a lock with a commit of another repository", "refused"),
+    ("source", "a lock of other sources", "refused"),
+    ("source", "a lock and a source that name two commits", "refused"),
+    ("source", "a lock that is missing, no JSON, or no lock", "refused"),
+    ("source", "a file that changed during a run, in another size or the same", "refused"),
+    ("source", "a file that went during a run", "refused"),
+    ("source", "a GGUF file whose suffix is in capitals", "read"),
+]
 WEIGHTS = {"model.safetensors": b"weights", "config.json": b"{}", "tokenizer.model": b"t"}
 
 
@@ -43,7 +57,7 @@ def corpus(text: str, folder: Path, sha256: str | None = None, lock: dict | None
 
 
 def model(text: str, folder: Path, sha256: str | None = None, lock: dict | None = None) -> dict:
-    return fetch_model_files(parse_source(text), sha256, lock, folder)
+    return fetch_model_files([parse_source(text)], sha256, lock, folder)
 
 
 def fill(folder: Path, files: dict[str, bytes]) -> Path:
@@ -78,6 +92,47 @@ def test_a_branch_that_is_not_in_the_lock_is_refused():
 def test_a_lock_gives_commits_only():
     fault = message(locked_revision, parse_source("hub:o/n"), {"hub:o/n": "main"})
     assert "hub:o/n" in fault and "'main'" in fault and "40" in fault
+
+
+def test_a_lock_of_other_sources_says_what_it_has():
+    fault = message(locked_revision, parse_source("hub:o/n"), {"hub:o/n@main": COMMIT, "hub:o/n@dev": COMMIT})
+    assert "hub:o/n is not in the lock (it has hub:o/n@dev, hub:o/n@main)" in fault
+
+
+def test_a_lock_and_a_source_that_name_two_commits_are_refused():
+    source = parse_source(f"hub:o/n@{COMMIT}")
+    assert locked_revision(source, {source.text: COMMIT}) == COMMIT
+    fault = message(locked_revision, source, {source.text: OTHER})
+    assert f"hub:o/n@{COMMIT} names a commit and the lock gives another, {OTHER}" in fault
+
+
+def test_a_source_sees_what_the_lock_says_of_its_own_repository():
+    lock = {"hub:o/n@dev": COMMIT, "hub:o/n": OTHER, "hub:o/nn": OTHER, "hub:x/y@dev": OTHER}
+    assert lock_of(lock, "hub:o/n@main") == {"hub:o/n@dev": COMMIT, "hub:o/n": OTHER}
+    assert lock_of({}, "hub:o/n") == {}
+    assert lock_of(None, "hub:o/n") is lock_of(lock, "path:hub:o/n") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["cannot be read: No such file", "lock: null"]),
+        ("{", ["is not JSON", "results/sources.lock.json"]),
+        ("[]", ["does not map sources to commits"]),
+        ('{"hub:o/n": {"revision": "main"}}', ["does not map sources to commits"]),
+    ],
+)
+def test_a_file_that_is_no_lock_is_named(tmp_path, content, words):
+    file = tmp_path / "my.lock.json"
+    if content is not None:
+        file.write_text(content)
+    fault = message(read_lock, file)
+    assert all(word in fault for word in [f"lock {file}", *words])
+
+
+def test_a_lock_is_read(tmp_path):
+    (tmp_path / "lock").write_text(json.dumps({"hub:o/n": COMMIT}))
+    assert read_lock(tmp_path / "lock") == {"hub:o/n": COMMIT}
 
 
 # pypi
@@ -217,16 +272,45 @@ def test_a_model_folder_counts_only_the_allowed_files(tmp_path):
     assert set(model(f"path:{tmp_path}", tmp_path)["files"]) == set(WEIGHTS)
 
 
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
-        ({"config.json": b"{}"}, "no weights"),
-    ],
-)
-def test_a_model_folder_without_safetensors_is_refused(tmp_path, files, reason):
-    fault = message(model, f"path:{fill(tmp_path, files)}", tmp_path)
-    assert reason in fault and "safetensors only" in fault
+def test_a_model_file_that_is_a_link_to_nothing_is_named(tmp_path):
+    fill(tmp_path, WEIGHTS)
+    (tmp_path / "model-00002.safetensors").symlink_to("blobs/gone")
+    fault = message(model, f"path:{tmp_path}", tmp_path)
+    assert f"{tmp_path / 'model-00002.safetensors'} of path:{tmp_path} is a link to blobs/gone" in fault
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
+FOLDERS = {
+    "pickle weights only": ({"pytorch_model.bin": b"p", "config.json": b"{}"}, "pickle weights only"),
+    "no weights": ({"config.json": b"{}"}, "no weights"),
+    "a folder of GGUF files": ({"m.Q4.gguf": b"GGUF", "config.json": b"{}"}, "such as 'm.Q4.gguf'"),
+    "an adapter folder": ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"}, "an adapter alone"),
+    "an adapter beside full weights": (
+        WEIGHTS | {"adapter_config.json": b"{}", "adapter_model.safetensors": b"w"},
+        "full weights with an adapter beside them",
+    ),
+    "a Git LFS pointer as weights": (WEIGHTS | {"model.safetensors": POINTER}, "model.safetensors is a pointer"),
+    "a Git LFS pointer as tokenizer.json": (WEIGHTS | {"tokenizer.json": POINTER}, "tokenizer.json is a pointer"),
+}
+
+
+@pytest.mark.parametrize("tried", FOLDERS)
+def test_a_folder_that_is_no_whole_model_is_refused(tmp_path, kinds, tried):
+    files, reason = FOLDERS[tried]
+    fill(tmp_path / "model", files)
+    line = kinds.refused("foreign", tried, tmp_path, lambda: model(f"path:{tmp_path}/model", tmp_path))
+    assert reason in line
+
+
+def test_a_pointer_in_place_of_a_text_is_refused(tmp_path):
+    fill(tmp_path, {"a.txt": b"text", "b.txt": POINTER})
+    assert "b.txt is a pointer of Git LFS" in message(corpus, f"path:{tmp_path}/*.txt", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["m.GGUF", "M.Gguf"])
+def test_a_suffix_may_be_in_capitals(tmp_path, name):
+    fill(tmp_path, {name: b"GGUF"})
+    assert list(model(f"path:{tmp_path}/{name}", tmp_path)["files"]) == [name]
 
 
 def test_a_model_in_one_file_is_gguf(tmp_path):
@@ -247,6 +331,7 @@ class Hub:
 
     def __init__(self, files: dict[str, bytes]):
         self.files, self.fault, self.calls = files, {}, []
+        self.name = None  # what the repository is called now, if not as it was asked for
 
     def repo_info(self, *arguments, **options):
         inspect.signature(REAL_INFO).bind(self, *arguments, **options)
@@ -259,7 +344,7 @@ class Hub:
             )
             for name, content in self.files.items()
         ]
-        return SimpleNamespace(sha=COMMIT, siblings=siblings)
+        return SimpleNamespace(id=self.name or arguments[0], sha=COMMIT, siblings=siblings)
 
     def snapshot_download(self, *arguments, **options):
         inspect.signature(REAL_DOWNLOAD).bind(*arguments, **options)
@@ -285,7 +370,7 @@ def hub(monkeypatch) -> Hub:
 
 def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
     record = model("hub:o/n@dev", tmp_path)
-    assert hub.calls == [("info", "o/n", "model", "dev"), ("download", "o/n", "model", COMMIT)]
+    assert hub.calls == [("info", "o/n", "model", "dev"), *[("download", "o/n", "model", COMMIT)] * 2]
     assert record["files"] == {
         name: {"sha256": digest(content), "bytes": len(content)} for name, content in WEIGHTS.items()
     }
@@ -296,8 +381,18 @@ def test_a_branch_is_resolved_to_its_commit(hub, tmp_path):
 
 def test_the_locked_commit_is_fetched(hub, tmp_path):
     model("hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": COMMIT})
-    assert [call[-1] for call in hub.calls] == [COMMIT, COMMIT]
+    assert [call[-1] for call in hub.calls] == [COMMIT] * 3
     assert "lock" in message(model, "hub:o/n@dev", tmp_path, None, {})
+
+
+def test_a_hub_models_configuration_is_checked_before_its_weights_are_fetched(hub, tmp_path):
+    def refuse(folder: Path) -> None:
+        assert [path.name for path in folder.iterdir() if path.is_file()] == ["config.json"]
+        raise UserError("quantised")
+
+    with pytest.raises(UserError, match="quantised"):
+        fetch_model_files([parse_source("hub:o/n@dev")], None, None, tmp_path, refuse)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_dataset_files_are_named_or_matched(hub, tmp_path):
@@ -324,7 +419,7 @@ def test_files_that_differ_from_what_the_hub_states_are_refused(hub, tmp_path, m
         files = WEIGHTS | content
         monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, files=files, **__: fill(target, files))
         assert str(target / next(iter(content))) in message(model, "hub:o/n", tmp_path)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink())
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: (target / "config.json").unlink(True))
     assert f"{target / 'config.json'} of hub:o/n does not exist" in message(model, "hub:o/n", tmp_path)
 
 
@@ -354,7 +449,59 @@ def test_what_the_hub_raises_becomes_one_line(hub, tmp_path, call, fault, words)
     assert text.startswith("hub:o/n@dev ") and all(word in text for word in words)
 
 
+def test_a_commit_of_another_repository_is_refused(hub, tmp_path):
+    """The hub says that it knows no such commit; one that answers with another would be believed."""
+    assert f"has no commit {OTHER}, the hub answers with {COMMIT}" in message(model, f"hub:o/n@{OTHER}", tmp_path)
+    locked = message(model, "hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": OTHER})
+    assert f"has no commit {OTHER}" in locked
+    assert [call[0] for call in hub.calls] == ["info", "info"]
+    hub.fault = {"info": refusal(errors.RevisionNotFoundError, 404)}
+    locked = message(model, "hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": OTHER})
+    assert f"hub:o/n@dev has no revision '{OTHER}'; the lock gives it: name" in locked
+
+
+@pytest.mark.parametrize("kind", [model, corpus])
+def test_a_repository_that_answers_under_another_name_is_refused(hub, tmp_path, kind):
+    hub.name = "someone/else"
+    text = "hub:o/n" if kind is model else "hub:o/n/config.json"
+    assert f"{text} is called someone/else now: name it so" in message(kind, text, tmp_path)
+    hub.name = "O/N"
+    assert kind(text, tmp_path)["revision"] == COMMIT
+
+
 # Before use
+
+
+def test_the_revision_of_a_path_is_that_of_its_record(tmp_path):
+    text = f"path:{fill(tmp_path / 'texts [v1]', {'b.txt': b'bb', 'a.txt': b'a'})}"
+    revision = corpus(text, tmp_path)["revision"]
+    assert path_revision(fetch_corpus_files, text) == revision
+    (tmp_path / "texts [v1]/a.txt").unlink()
+    one = path_revision(fetch_corpus_files, text)
+    fill(tmp_path / "texts [v1]", {"new.txt": b"c"})
+    assert len({revision, one, path_revision(fetch_corpus_files, text)}) == 3
+    assert path_revision(fetch_model_files, f"path:{fill(tmp_path / 'm', WEIGHTS)}").startswith("sha256:")
+
+
+@pytest.mark.parametrize("text", ["hub:o/n", "pypi:a==1/b.json"])
+def test_other_sources_have_no_revision_of_a_path(text):
+    assert path_revision(fetch_corpus_files, text) is None
+
+
+def test_a_path_that_cannot_be_had_gives_the_reason(tmp_path):
+    assert "matches no file" in path_revision(fetch_corpus_files, f"path:{tmp_path}/none.txt")
+    assert "does not exist" in path_revision(fetch_model_files, f"path:{tmp_path}/none.gguf")
+    assert "is not understood" in path_revision(fetch_model_files, "path:")
+
+
+def test_a_change_that_keeps_size_and_time_is_found(tmp_path):
+    record = corpus(f"path:{fill(tmp_path, {'a.txt': b'abc', 'b.txt': b'b'})}", tmp_path)
+    status = (tmp_path / "a.txt").stat()
+    (tmp_path / "a.txt").write_bytes(b"xyz")
+    os.utime(tmp_path / "a.txt", ns=(status.st_atime_ns, status.st_mtime_ns))
+    fault = message(verify, record)
+    assert f"{tmp_path / 'a.txt'} has another content than the recorded one" in fault
+    assert f"delete the record file of path:{tmp_path} and rerun" in fault
 
 
 def test_verify_names_a_file_that_is_missing_or_of_another_size(tmp_path):
@@ -364,9 +511,3 @@ def test_verify_names_a_file_that_is_missing_or_of_another_size(tmp_path):
     assert f"{tmp_path / 'a.txt'} has 4 bytes, not the recorded 3" in message(verify, record)
     (tmp_path / "a.txt").unlink()
     assert f"{tmp_path / 'a.txt'} is missing" in message(verify, record)
-
-
-def test_sha256_file(tmp_path):
-    (tmp_path / "a").write_bytes(SPEECHES)
-    assert sha256_file(tmp_path / "a") == digest(SPEECHES)
-    assert sha256_file(str(tmp_path / "a")) == digest(SPEECHES)

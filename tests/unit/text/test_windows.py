@@ -7,12 +7,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
 from triaxis.base.errors import UserError
 from triaxis.text.schema import SEQUENCES, TOKENS
-from triaxis.text.tokens import prefix_tokens, tokenize
 from triaxis.text.windows import plan_windows, sample_sequences
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=40)
@@ -137,38 +134,3 @@ def test_a_prefix_counts_towards_the_length():
     assert "6 tokens of text are needed, the longest of 1 documents has 5" in message(
         sample_sequences, tokens, [1], 7, 1, range(1), 0
     )
-
-
-# Tokens
-
-
-def tokenizer(start: list[str] = (), end: list[str] = ()) -> PreTrainedTokenizerFast:
-    """A tokenizer of letters that puts special tokens around a text."""
-    vocabulary = {token: number for number, token in enumerate(["<s>", "</s>", "<x>", "<unk>", *"abcdefgh"])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    if start or end:
-        special = [(token, vocabulary[token]) for token in sorted({*start, *end})]
-        core.post_processor = processors.TemplateProcessing(
-            single=" ".join([*start, "$A", *end]), special_tokens=special
-        )
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "expected"),
-    [((), (), []), (("<s>",), (), [0]), (("<s>",), ("</s>",), [0]), ((), ("</s>",), []), (("<x>", "<s>"), (), [2, 0])],
-)
-def test_the_prefix_is_what_the_tokenizer_puts_first(start, end, expected):
-    assert prefix_tokens(tokenizer(start, end)) == expected
-
-
-def test_documents_become_tokens_without_special_ones_whatever_the_batch():
-    documents = pa.table({"document": pa.array([4, 7, 9], pa.int32()), "text": ["abc", "h", "ba"]})
-    for rows in (1, 2, 1024):
-        found = pa.concat_tables(tokenize(documents, tokenizer(("<s>",), ("</s>",)), rows)).cast(TOKENS)
-        assert found.to_pylist() == [
-            {"document": 4, "length": 3, "tokens": [4, 5, 6]},
-            {"document": 7, "length": 1, "tokens": [11]},
-            {"document": 9, "length": 2, "tokens": [5, 4]},
-        ]

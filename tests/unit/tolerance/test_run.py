@@ -19,10 +19,11 @@ from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
 from triaxis.logits.logits import logits as rebuilt_logits
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
+from triaxis.tolerance.figures import plot_link
 from triaxis.tolerance.link import link_layer, offset_distribution
 from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.plain import States, read_states, run_plain, states_to_tables
-from triaxis.tolerance.run import run_perturbation
+from triaxis.tolerance.run import mean_cosine, run_perturbation
 from triaxis.tolerance.schema import LINKS, TOLERANCE
 from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
 from unit.families import SIZES
@@ -337,8 +338,8 @@ def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
         whole = np.mean([value for value in plain.values() if value is not None])
         assert row["perturbed_ratio"] == pytest.approx(np.exp(text - whole))
         assert row["sequences"] == 3
-        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
-    assert rows[0]["ratio"] == rows[0]["ratio_low"] == rows[0]["ratio_high"] == rows[0]["agreement"] == 1
+        assert np.isnan(row["ratio_low"]) and np.isnan(row["ratio_high"])  # of three sequences
+    assert rows[0]["ratio"] == rows[0]["agreement"] == 1
     assert rows[2]["moved_fraction"] == pytest.approx(10 / 11)
 
 
@@ -367,7 +368,38 @@ def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path)
     assert np.isnan(rows[1]["ratio_low"])
     (tmp_path / "tolerance.csv").write_text(to_csv(rows))
     curve = curves(tmp_path / "tolerance.csv")["tiny"]["text"]
-    assert (curve.low == curve.value).all() and (curve.fraction == FRACTIONS).all()
+    assert np.isnan(curve.low).all() and np.isnan(curve.high).all() and (curve.fraction == FRACTIONS).all()
+
+
+def test_heads_whose_logits_do_not_change_are_left_out_of_the_link(written):
+    files, link_files = written
+    table = pq.read_table(link_files[0])
+    still = table["head"].to_numpy() < 2
+    for name in ("predicted", "observed"):
+        values = np.where(still, 0.0, table[name].to_numpy())
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    rows = table.to_pylist()
+    table = pa.Table.from_pylist(
+        [row | ({"correlation": None} if row["head"] < 2 else {}) for row in rows], schema=table.schema
+    )
+    parquet.write_parquet(link_files[0], table, LINKS, {})
+    summary = tolerance_by_fraction(files, ["tiny"], ["text"], 200, 0)
+    row = link(link_files, summary, {"tiny": 0.1}, ["tiny"])[0]
+    heads = links(link_files, 0.3)["tiny"]
+    assert row["heads"] == 8 and len(heads["observed"]) == 4 and (heads["observed"] > 0).all()
+    assert row["r_heads"] == pytest.approx(np.corrcoef(heads["predicted"], heads["observed"])[0, 1])
+    assert row["r_changes"] == pytest.approx(heads["correlation"].mean())
+    assert plot_link({}, 0.3).texts[0].get_text() == "no head's logits change with the distances"
+
+
+def test_a_vector_of_zeros_has_no_cosine():
+    generator = torch.Generator().manual_seed(0)
+    before, after = (torch.randn(4, 3, generator=generator) for _ in range(2))
+    expected = torch.cosine_similarity(before.double(), after.double(), dim=-1)
+    before[1], after[2] = 0, 0
+    assert mean_cosine(before, after) == pytest.approx(expected[[0, 3]].mean().item())
+    assert mean_cosine(before, before) == pytest.approx(1)
+    assert mean_cosine(torch.zeros(4, 3), after) is None
 
 
 def test_states_hold_one_layer_each(build_model):

@@ -1,0 +1,50 @@
+# Where the library, the scripts and the configuration come from: the folder of the project, or, of a remote source, what is
+# installed and what Snakemake fetches file by file.
+from copy import deepcopy
+from os import PathLike
+
+# Not a path if remote: then Snakemake fetches scripts, but not what they import.
+REMOTE = not isinstance(workflow.current_basedir, PathLike)
+PROJECT = None if REMOTE else Path(workflow.current_basedir).parent
+
+if not REMOTE:
+    sys.path.insert(0, str(PROJECT / "scripts"))
+try:
+    from triaxis.base import provenance
+    from triaxis.base.config import resolve
+    from triaxis.base.errors import UserError
+    from triaxis.base.names import base_of, control_of, is_control
+    from triaxis.base.version import VERSION
+    from triaxis.text.sources import fetch_corpus_files, fetch_model_files, lock_of, path_revision, read_lock
+except ModuleNotFoundError as error:
+    if error.name != "triaxis":
+        raise
+    sys.exit(
+        "ERROR: from a remote source, Snakemake fetches this workflow but not its library, triaxis: pip install the same "
+        "version of it for Snakemake and its jobs (in a clone: pip install .), or use the Snakefile of a clone"
+    )
+
+if REMOTE and f'"{VERSION}"' not in Path(workflow.source_path("../scripts/triaxis/base/version.py")).read_text():
+    sys.exit(
+        f"ERROR: the library triaxis that is installed is {VERSION}, and this workflow is not: pip install its own"
+    )
+
+
+def code_hash(*scripts):
+    """As provenance.code_hash; scripts of a remote source are fetched first."""
+    return provenance.code_hash(*(workflow.source_path(f"../{script}") if REMOTE else script for script in scripts))
+
+
+given = deepcopy(config)
+
+
+configfile: workflow.source_path("../config.yaml") if REMOTE else str(PROJECT / "config.yaml")
+
+
+# A user's models and corpus replace the default's; the other sections are merged key by key.
+config.update({key: given[key] for key in ("models", "corpus") if key in given})
+try:
+    config = resolve(config)
+    LOCK = read_lock(config["lock"]) if config["lock"] else None
+except UserError as error:
+    sys.exit(f"ERROR: {error}")

@@ -1,0 +1,158 @@
+"""What `make run` prints at its end: the headline as a table of at most 100 columns, and a line for each experiment."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from triaxis.base.names import control_of, is_control
+
+Row = Mapping[str, Any]
+
+WIDTH = 100
+NAME = 30  # columns of a model's name
+# The fraction of moved words at which tolerance and tasks are shown: of those that were run, the nearest to it.
+SHOWN_FRACTION = 0.1
+
+MEANING = "r: a_(i-j) + b_i + c_j fits the logits. r_additive: f(q, d) + g(q, k) does; interaction: the rest."
+
+
+# The environment has DuckDB for Python, not its command line.
+QUERY = """.venv/bin/python -c "import duckdb; duckdb.connect('results/triaxis.duckdb').sql('FROM fits').show()\""""
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number, or a dash for NaN."""
+    return "-" if value != value else f"{value:.{digits}f}"
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:g} %"
+
+
+def short(name: str, width: int = NAME) -> str:
+    """A name cut in its middle to `width` characters, so that both "family" and "-random" stay."""
+    if len(name) <= width:
+        return name
+    tail = width // 2
+    return f"{name[: width - tail - 1]}…{name[-tail:]}"
+
+
+def with_interval(row: Row, name: str) -> str:
+    """A number and its 95 % interval, if it has one."""
+    low, high = (number(row[f"{name}_{end}"]) for end in ("low", "high"))
+    return number(row[name]) if "-" in (low, high) else f"{number(row[name])} [{low}, {high}]"
+
+
+def headline_lines(rows: Sequence[Row], sequences: int, length: int) -> list[str]:
+    """The table of headline.csv's rows, and what its columns mean."""
+    cells = [["model", "mean r [95 %]", "adjusted R²", "r_additive", "interaction", "random r"]]
+    for row in rows:
+        none = row["mechanism"] == "not applicable"
+        mechanism = ["n/a" if none else number(row[name]) for name in ("r_additive", "interaction")]
+        cells.append([short(row["model"]), with_interval(row, "mean_r"), number(row["adjusted_r2"]), *mechanism])
+        cells[-1].append(number(row["random_r"]))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    null = sorted({number(row["null_r"]) for row in rows})
+    title = f"{sequences:,} sequences of {length:,} tokens; noise alone gives r {' or '.join(null)}."
+    constant = sum(int(row["constant_matrices"]) for row in rows)
+    left_out = [f"{constant:,} constant logit matrices have no r and are left out."] if constant else []
+    return [title, "", *lines, "", MEANING, *left_out]
+
+
+def experiment_lines(tables: Mapping[str, Sequence[Row]]) -> list[str]:
+    """A line or two for each experiment and trained model; tables: experiment -> the rows of its table, of those that
+    the run made."""
+    lines: list[str] = []
+    for experiment, facts in FACTS.items():
+        for model, text in facts(tables[experiment]) if experiment in tables else []:
+            lines += wrap(f"{experiment:<9}  {short(model)}: {text}", WIDTH, subsequent_indent=" " * 11)
+    return lines
+
+
+def surgery_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """model -> loss with its own logits and with additive ones in all layers, beside a half of the sum alone."""
+    loss = {(row["model"], row["variant"]): number(row["loss"]) for row in rows}
+    return [
+        (
+            model,
+            f"{loss[model, 'exact']} nats a token as it is, {loss[model, 'attended']} on additive logits, "
+            f"{loss[model, 'attended+first']} with the first key apart; f alone {loss[model, 'f']}, "
+            f"g alone {loss[model, 'g']}",
+        )
+        for model in trained(rows)
+    ]
+
+
+def tolerance_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """model -> perplexity at one fraction of moved words, relative to none moved."""
+    fraction = nearest([row["fraction"] for row in rows])
+    ratio = {(row["model"], row["perturbation"]): row["ratio"] for row in rows if row["fraction"] == fraction}
+    return [
+        (
+            model,
+            f"perplexity with {percent(fraction)} of the words moved, relative: {_by_kind(ratio, model)}"
+            + _beside(ratio, model),
+        )
+        for model in trained(rows)
+    ]
+
+
+def task_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """model -> accuracy of each task, nothing moved and at one fraction of moved words."""
+    fraction = nearest([row["fraction"] for row in rows if not is_control(row["model"])])
+    found = []
+    for model in trained(rows):
+        for task in dict.fromkeys(row["task"] for row in rows if row["model"] == model):
+            own = [row for row in rows if (row["model"], row["task"]) == (model, task)]
+            plain = next(row["accuracy"] for row in own if row["fraction"] == 0)
+            moved = {(model, row["perturbation"]): row["accuracy"] for row in own if row["fraction"] == fraction}
+            guesses = [row["accuracy"] for row in rows if (row["model"], row["task"]) == (control_of(model), task)]
+            text = f"{task}, accuracy {number(plain)}; {percent(fraction)} of the words moved: {_by_kind(moved, model)}"
+            found.append((model, text + (f"; random weights {number(guesses[0])}" if guesses else "")))
+    return found
+
+
+def length_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """model -> loss of the tokens that the longest length adds, method by method, beside plain attention within the
+    training length."""
+    found = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        longest = max(row["length"] for row in own)
+        within = [row for row in own if row["method"] == "plain" and row["length"] <= row["training_length"]]
+        ends = ", ".join(f"{number(row['loss'])} {row['method']}" for row in own if row["length"] == longest)
+        text = f"nats a token at the end of {longest:,} tokens {ends}"
+        if within:
+            text += f"; plain at the end of {within[-1]['length']:,} {number(within[-1]['loss'])}"
+        found.append((model, text + f" (trained on {own[0]['training_length']:,})"))
+    return found
+
+
+def trained(rows: Sequence[Row]) -> list[str]:
+    """The models of a table that are no random control, in its order."""
+    return [model for model in dict.fromkeys(row["model"] for row in rows) if not is_control(model)]
+
+
+def nearest(fractions: Sequence[float]) -> float:
+    """The fraction nearest to SHOWN_FRACTION at which anything moves."""
+    moving = [fraction for fraction in fractions if fraction] or fractions
+    return min(moving, key=lambda fraction: (abs(fraction - SHOWN_FRACTION), fraction))
+
+
+def _by_kind(values: Mapping[tuple[str, str], float], model: str) -> str:
+    return ", ".join(f"{perturbation} {number(value)}" for (own, perturbation), value in values.items() if own == model)
+
+
+def _beside(values: Mapping[tuple[str, str], float], model: str) -> str:
+    random = _by_kind(values, control_of(model))
+    return f"; random weights: {random}" if random else ""
+
+
+FACTS = {"surgery": surgery_facts, "tolerance": tolerance_facts, "tasks": task_facts, "length": length_facts}

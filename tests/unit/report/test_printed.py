@@ -1,0 +1,108 @@
+"""What `make run` prints: lines of at most 100 columns, for any configuration."""
+
+import numpy as np
+import pytest
+
+from triaxis.report.printed import MEANING, NAME, experiment_lines, headline_lines, nearest, short
+
+LONG = "a-model-whose-maker-had-much-to-say-about-it-12b-instruct"
+
+
+def headline_row(model: str, **changes: object) -> dict:
+    row = {"model": model, "mean_r": 0.8871, "mean_r_low": 0.8803, "mean_r_high": 0.8931, "adjusted_r2": 0.7844}
+    row |= {"r_additive": 0.9704, "interaction": 0.0579, "random_r": 0.8822, "null_r": 0.1524, "mechanism": "measured"}
+    return row | {"constant_matrices": 0} | changes
+
+
+def test_the_headline_is_a_table_with_random_beside_trained_and_its_meaning_in_one_line():
+    rows = [headline_row("small"), headline_row("small-random", random_r=np.nan)]
+    title, _, head, trained, random, _, meaning = headline_lines(rows, 8, 1024)
+    assert title == "8 sequences of 1,024 tokens; noise alone gives r 0.152."
+    assert head.split("  ")[0] == "model" and "adjusted R²" in head
+    assert trained.split() == ["small", "0.887", "[0.880,", "0.893]", "0.784", "0.970", "0.058", "0.882"]
+    assert random.split()[-1] == "-"
+    assert len(head) == len(trained) == len(random)
+    assert meaning == MEANING and len(MEANING) <= 100
+
+
+def test_a_long_name_is_cut_and_keeps_its_end():
+    assert short("small") == "small"
+    assert len(short(LONG)) == NAME
+    assert short(f"{LONG}-random").endswith("-random") and short(LONG).startswith("a-model")
+
+
+def test_no_line_is_over_100_columns():
+    rows = [headline_row(LONG), headline_row(f"{LONG}-random", adjusted_r2=-0.123)]
+    assert max(map(len, headline_lines(rows, 10**6, 10**6))) <= 100
+    lines = experiment_lines({"surgery": surgery(LONG), "tolerance": tolerance(LONG), "length": length(LONG)})
+    assert max(map(len, lines)) <= 100
+
+
+def test_what_was_not_measured_is_a_dash_and_what_cannot_be_is_not_applicable():
+    nothing = {"r_additive": np.nan, "interaction": np.nan, "random_r": np.nan}
+    rows = [headline_row("later", mechanism="not measured", **nothing)]
+    rows += [headline_row("gpt2", mechanism="not applicable", **nothing)]
+    later, gpt2 = headline_lines(rows, 8, 256)[3:5]
+    assert later.split()[-3:] == ["-", "-", "-"] and gpt2.split()[-3:] == ["n/a", "n/a", "-"]
+
+
+def test_few_sequences_have_no_interval():
+    (line,) = [line for line in headline_lines([headline_row("m", mean_r_low=np.nan)], 4, 256) if line.startswith("m ")]
+    assert "[" not in line
+
+
+def test_constant_matrices_are_counted():
+    assert "2 constant" in headline_lines([headline_row("m", constant_matrices=2)], 8, 256)[-1]
+    assert headline_lines([headline_row("m")], 8, 256)[-1] == MEANING
+
+
+def surgery(model: str) -> list[dict]:
+    loss = {"exact": 3.185, "attended": 3.567, "attended+first": 3.347, "f": 7.973, "g": 8.105}
+    return [{"model": name, "variant": v, "loss": x} for name in (model, f"{model}-random") for v, x in loss.items()]
+
+
+def tolerance(model: str) -> list[dict]:
+    return [
+        {"model": name, "perturbation": kind, "fraction": fraction, "ratio": 1 + fraction * ("random" not in name)}
+        for name in (model, f"{model}-random")
+        for kind in ("text", "feature")
+        for fraction in (0.0, 0.1, 1.0)
+    ]
+
+
+def length(model: str) -> list[dict]:
+    return [
+        {"model": model, "method": method, "length": n, "training_length": 128, "loss": n / 100}
+        for method in ("plain", "lm_infinite")
+        for n in (64, 128, 256)
+    ]
+
+
+def test_each_experiment_of_the_run_has_its_lines_and_no_other():
+    assert experiment_lines({}) == []
+    text = " ".join(" ".join(experiment_lines({"surgery": surgery("m"), "tolerance": tolerance("m")})).split())
+    assert "3.185 nats a token as it is, 3.567 on additive logits, 3.347 with the first key apart" in text
+    assert "10 % of the words moved" in text and "text 1.100, feature 1.100; random weights: text 1.000" in text
+    assert "length" not in text and "m-random:" not in text
+
+
+def test_length_sets_the_longest_beside_what_the_model_was_trained_on():
+    text = " ".join(" ".join(experiment_lines({"length": length("m")})).split())
+    assert "at the end of 256 tokens 2.560 plain, 2.560 lm_infinite; plain at the end of 128 1.280" in text
+    assert "(trained on 128)" in text
+
+
+def test_tasks_are_shown_beside_nothing_moved_and_random_weights():
+    rows = [
+        {"model": "m", "task": "cloze", "perturbation": kind, "fraction": fraction, "accuracy": 0.5 - fraction}
+        for kind in ("text", "position")
+        for fraction in (0.0, 0.2)
+    ]
+    rows += [{"model": "m-random", "task": "cloze", "perturbation": "text", "fraction": 0.0, "accuracy": 0.0}]
+    text = " ".join(" ".join(experiment_lines({"tasks": rows})).split())
+    assert "cloze, accuracy 0.500; 20 % of the words moved: text 0.300, position 0.300; random weights 0.000" in text
+
+
+@pytest.mark.parametrize(("fractions", "shown"), [([0, 0.1, 1], 0.1), ([0, 0.05, 0.2], 0.05), ([0, 1], 1), ([0], 0)])
+def test_the_fraction_shown_is_the_nearest_to_ten_percent(fractions, shown):
+    assert nearest(fractions) == shown
