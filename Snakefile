@@ -12,25 +12,23 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-
-def at(path):
-    """The path of a file of the project, as `include` takes it. In the root of a git+file source, Snakemake would look
-    for a relative one at the root of the file system: there it is the full address."""
-    folder, _, revision = str(workflow.current_basedir).rpartition("@")
-    return f"{folder.rstrip('/')}/{path}@{revision}" if folder.startswith("git+file:") else path
+# Where `include` finds a file of the project. In the root of a git+file source, Snakemake would look for a relative path
+# at the root of the file system: there it is the full address.
+FOLDER, _, REVISION = str(workflow.current_basedir).rpartition("@")
+AT = f"{FOLDER.rstrip('/')}/{{}}@{REVISION}" if FOLDER.startswith("git+file:") else "{}"
 
 
-include: at("rules/library.smk")
-include: at("rules/common.smk")
-include: at("rules/text.smk")
-include: at("rules/model.smk")
-include: at("rules/fit.smk")
-include: at("rules/mechanism.smk")
-include: at("rules/length.smk")
-include: at("rules/surgery.smk")
-include: at("rules/tolerance.smk")
-include: at("rules/tasks.smk")
-include: at("rules/report.smk")
+include: AT.format("rules/library.smk")
+include: AT.format("rules/common.smk")
+include: AT.format("rules/text.smk")
+include: AT.format("rules/model.smk")
+include: AT.format("rules/fit.smk")
+include: AT.format("rules/mechanism.smk")
+include: AT.format("rules/length.smk")
+include: AT.format("rules/surgery.smk")
+include: AT.format("rules/tolerance.smk")
+include: AT.format("rules/tasks.smk")
+include: AT.format("rules/report.smk")
 
 
 rule all:

@@ -1,4 +1,4 @@
-# Names shared by several rule files: models, shards, wildcard patterns, and what each experiment adds to a run.
+# Names that several rule files share. These are models, shards, wildcard patterns, and what an experiment adds to a run.
 
 
 wildcard_constraints:
@@ -48,6 +48,10 @@ class Figure:
     def path(self, name, kind):
         """Its file, with a wildcard if there is one a model."""
         return f"results/figures/{name}{'' if self.each is None else '-{model}'}.{kind}"
+
+    def log(self, name, kind):
+        """Where its rule, plot_NAME, logs."""
+        return self.path(name, kind).replace("results/figures/", "logs/plot_", 1)
 
     def files(self, name):
         """Its files in the format of the report."""
@@ -99,6 +103,18 @@ def outputs_of(name):
     """What a target of an experiment's name makes: its tables and figures."""
     own = EXPERIMENTS[name]
     return csv_of(own.tables) + [file for figure, one in own.figures.items() for file in one.files(figure)]
+
+
+def made_by(model):
+    """A file whose metadata say on what the model ran."""
+    stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"
+    return f"results/{stage}/model={model}/shard-0000.parquet"
+
+
+def storage_options():
+    """What tells a second Snakemake where this one keeps its files, if not here."""
+    provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))
+    return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
 
 
 def growing(amount):

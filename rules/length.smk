@@ -3,27 +3,31 @@
 LENGTH = config["length"]
 LENGTH_STAGES = ["losses", "attention", "passkeys", "components", "outputs"]
 
+# What one method reads of its section: another method's options, or its being there, change nothing for it.
+FAMILIES = {"inf_llm_published": "inf_llm", **dict.fromkeys(("yarn", "linear", "dynamic"), "factor")}
+LENGTH_OPTIONS = {
+    method: {
+        key: value
+        for key, value in LENGTH.items()
+        if key not in {"methods", "lm_infinite", "inf_llm", "factor"} - {FAMILIES.get(method, method)}
+    }
+    for method in LENGTH["methods"]
+}
 
-def length_options(wildcards):
-    """What one method reads of its section: another method's options, or its being there, change nothing for it."""
-    family = "inf_llm" if wildcards.method.startswith("inf_llm") else wildcards.method
-    scaled = wildcards.method in ("yarn", "linear", "dynamic")
-    others = {"methods", "lm_infinite", "inf_llm", "factor"} - {family, "factor" if scaled else family}
-    return {key: value for key, value in LENGTH.items() if key not in others}
-
-
-def length_of(stage, model):
-    """A file a method of one model."""
-    return expand(f"results/length/{stage}/model={model}/{{method}}.parquet", method=LENGTH["methods"])
-
-
-def all_lengths(stage):
-    """The same of all models as trained; the losses of a control are those of guessing."""
-    return [file for base in ROTARY_BASES for file in length_of(stage, base)]
-
-
-def compared(stage):
-    return expand(f"results/length/{stage}/model={{base}}/{stage}.parquet", base=ROTARY_BASES)
+# Of all models as trained: the losses of a control are those of guessing.
+BY_METHOD = {
+    stage: expand(
+        "results/length/{stage}/model={base}/{method}.parquet",
+        stage=stage,
+        base=ROTARY_BASES,
+        method=LENGTH["methods"],
+    )
+    for stage in [*LENGTH_STAGES, "costs"]
+}
+COMPARED = {
+    stage: expand("results/length/{stage}/model={base}/{stage}.parquet", stage=stage, base=ROTARY_BASES)
+    for stage in ("distances", "clouds")
+}
 
 
 rule join_documents:
@@ -76,7 +80,7 @@ rule run_length:
         **{key: RUN[key] for key in ("device", "dtype")},
         code=code_hash("scripts/run_length.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        options=length_options,
+        options=lambda wildcards: LENGTH_OPTIONS[wildcards.method],
     message:
         "Running past the training length: {wildcards.model}, {wildcards.method}"
     script:
@@ -85,7 +89,7 @@ rule run_length:
 
 rule compare_outputs:
     input:
-        lambda wildcards: length_of("outputs", wildcards.model),
+        [f"results/length/outputs/model={{model}}/{method}.parquet" for method in LENGTH["methods"]],
     output:
         distances="results/length/distances/model={model}/distances.parquet",
         clouds="results/length/clouds/model={model}/clouds.parquet",
@@ -110,11 +114,11 @@ rule compare_outputs:
 
 rule tabulate_length:
     input:
-        losses=all_lengths("losses"),
-        passkeys=all_lengths("passkeys"),
-        attention=all_lengths("attention"),
-        components=all_lengths("components"),
-        distances=compared("distances"),
+        losses=BY_METHOD["losses"],
+        passkeys=BY_METHOD["passkeys"],
+        attention=BY_METHOD["attention"],
+        components=BY_METHOD["components"],
+        distances=COMPARED["distances"],
     output:
         csv=report(
             "results/tables/length.csv",
@@ -145,7 +149,7 @@ rule tabulate_length:
 
 rule tabulate_costs:
     input:
-        all_lengths("costs"),
+        BY_METHOD["costs"],
     output:
         csv=report(
             "results/tables/length_costs.csv",
@@ -180,21 +184,21 @@ EXPERIMENTS["length"] = Experiment(
     tables=["length"],
     stages={
         "length_sequences": expand("results/length/sequences/model={base}/sequences.parquet", base=ROTARY_BASES),
-        **{f"length_{stage}": all_lengths(stage) for stage in LENGTH_STAGES},
-        **{f"length_{stage}": compared(stage) for stage in ("distances", "clouds")},
+        **{f"length_{stage}": BY_METHOD[stage] for stage in LENGTH_STAGES},
+        **{f"length_{stage}": COMPARED[stage] for stage in ("distances", "clouds")},
     },
-    times={"tables": ["length_costs"], "stages": {"length_costs": all_lengths("costs")}, "figures": ["length_costs"]},
+    times={"tables": ["length_costs"], "stages": {"length_costs": BY_METHOD["costs"]}, "figures": ["length_costs"]},
     figures={
-        "length_loss": Figure({"losses": all_lengths("losses")}, "loss against position", **LENGTH_PLOTTED),
+        "length_loss": Figure({"losses": BY_METHOD["losses"]}, "loss against position", **LENGTH_PLOTTED),
         "length_clouds": Figure(
-            {"clouds": compared("clouds"), "distances": compared("distances")},
+            {"clouds": COMPARED["clouds"], "distances": COMPARED["distances"]},
             "clouds of outputs",
             methods=LENGTH["methods"],
         ),
-        "length_outliers": Figure({"distances": compared("distances")}, "outputs outside", **LENGTH_PLOTTED),
+        "length_outliers": Figure({"distances": COMPARED["distances"]}, "outputs outside", **LENGTH_PLOTTED),
         "length_attention": Figure({"table": "results/tables/length.csv"}, "attention", **LENGTH_PLOTTED),
-        "length_components": Figure({"components": all_lengths("components")}, "distance components"),
-        "length_passkeys": Figure({"passkeys": all_lengths("passkeys")}, "passkeys", **LENGTH_PLOTTED),
+        "length_components": Figure({"components": BY_METHOD["components"]}, "distance components"),
+        "length_passkeys": Figure({"passkeys": BY_METHOD["passkeys"]}, "passkeys", **LENGTH_PLOTTED),
         "length_costs": Figure(
             {"table": "results/tables/length_costs.csv"}, "time and memory against length", methods=LENGTH["methods"]
         ),

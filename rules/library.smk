@@ -30,9 +30,13 @@ if REMOTE and f'"{VERSION}"' not in Path(workflow.source_path("../scripts/triaxi
     )
 
 
-def code_hash(*scripts):
-    """As provenance.code_hash; scripts of a remote source are fetched first."""
-    return provenance.code_hash(*(workflow.source_path(f"../{script}") if REMOTE else script for script in scripts))
+def code_hash(*files):
+    """As provenance.code_hash; scripts of a remote source are fetched first, modules are those of the library."""
+
+    def found(file):
+        return workflow.source_path(f"../{file}") if REMOTE and not file.startswith("scripts/triaxis/") else file
+
+    return provenance.code_hash(*map(found, files))
 
 
 given = deepcopy(config)

@@ -22,9 +22,9 @@ for experiment, entry in EXPERIMENTS.items():
                 ),
                 [drawn.path(figure, kind) for kind in ("pdf", "svg", "png") if kind != drawn.shown],
             log:
-                f"logs/plot_{figure}{'' if drawn.each is None else '/{model}'}.log",
+                drawn.log(figure, "log"),
             benchmark:
-                f"logs/plot_{figure}{'' if drawn.each is None else '/{model}'}.tsv"
+                drawn.log(figure, "tsv")
             localrule: True
             conda:
                 "../envs/analysis.yaml"
@@ -55,11 +55,6 @@ DRAWN = {figure: drawn.files(figure) for made in MADE for figure, drawn in made.
 FIGURES = [file for figure, files in DRAWN.items() for file in files]
 
 
-def view_of(files):
-    """The glob of a stage, so that a view of it finds the shards of a later run too."""
-    return f"{files[0].partition('model=')[0]}**/*.parquet"
-
-
 rule build_database:
     input:
         "results/documents.parquet",
@@ -85,19 +80,17 @@ rule build_database:
         views={
             "documents": "results/documents.parquet",
             "tokens": "results/tokens/model=*/*.parquet",
-            **{stage: view_of(files) for stage, files in (STAGES | TIMES_STAGES).items()},
+            # A whole stage, so that a view finds the shards of a later run too.
+            **{
+                stage: f"{files[0].partition('model=')[0]}**/*.parquet"
+                for stage, files in (STAGES | TIMES_STAGES).items()
+            },
         },
         tables={Path(table).stem: table for table in TABLES + TIMES_TABLES},
     message:
         "Building triaxis.duckdb"
     script:
         "../scripts/build_database.py"
-
-
-def made_by(model):
-    """A file whose metadata say on what the model ran."""
-    stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"
-    return f"results/{stage}/model={model}/shard-0000.parquet"
 
 
 rule write_manifest:
@@ -137,12 +130,6 @@ rule write_manifest:
         "Writing the manifest"
     script:
         "../scripts/write_manifest.py"
-
-
-def storage_options():
-    """What tells a second Snakemake where this one keeps its files, if not here."""
-    provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))
-    return ["--default-storage-provider", provider, "--default-storage-prefix", prefix] if provider else []
 
 
 rule render_report:

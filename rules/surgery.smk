@@ -1,12 +1,6 @@
 # What a model loses when its logits become a sum of position and meaning.
 
 
-def surgery_of(wildcards):
-    """A control is run as a whole only: its parts say nothing."""
-    whole = {"stepwise": []} if is_control(wildcards.model) else {}
-    return {key: value for key, value in config["surgery"].items() if key != "calibration"} | whole
-
-
 rule calibrate_surgery:
     input:
         tokens=lambda wildcards: f"results/tokens/model={base_of(wildcards.model)}/tokens.parquet",
@@ -60,7 +54,9 @@ rule run_surgery:
         **RUN,
         code=code_hash("scripts/run_surgery.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        surgery=surgery_of,
+        # A control is run as a whole only: its parts say nothing.
+        surgery=lambda wildcards: {key: value for key, value in config["surgery"].items() if key != "calibration"}
+        | ({"stepwise": []} if is_control(wildcards.model) else {}),
     message:
         "Running surgery: {wildcards.model}"
     script:

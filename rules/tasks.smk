@@ -10,18 +10,13 @@ wildcard_constraints:
     harness="[A-Za-z0-9._-]+",
 
 
-def conditions_of(wildcards):
-    """How a model's prompts are perturbed; a control, which guesses, by nothing and by the most."""
-    options = config["tolerance"]
-    conditions = {key: options[key] for key in ("perturbations", "unit", "window", "seed")}
-    return conditions | {
-        "fractions": [FRACTIONS[0], FRACTIONS[-1]] if is_control(wildcards.model) else FRACTIONS,
-        "layers": None if options["layers"] == "all" else options["layers"],
-    }
-
-
-def answered(models):
-    return expand("results/tasks/model={model}/task={task}/tasks.parquet", model=models, task=TASK_NAMES)
+# How prompts are perturbed; those of a control, which guesses, by nothing and by the most.
+CONDITIONS = {key: config["tolerance"][key] for key in ("perturbations", "unit", "window", "seed")} | {
+    "fractions": FRACTIONS,
+    "layers": None if config["tolerance"]["layers"] == "all" else config["tolerance"]["layers"],
+}
+CONTROL_CONDITIONS = CONDITIONS | {"fractions": [FRACTIONS[0], FRACTIONS[-1]]}
+ANSWERED = expand("results/tasks/model={model}/task={task}/tasks.parquet", model=ROTARY, task=TASK_NAMES)
 
 
 use rule fetch_corpus as fetch_questions with:
@@ -90,7 +85,7 @@ rule run_tasks:
         **RUN,
         code=code_hash("scripts/run_tasks.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        conditions=conditions_of,
+        conditions=lambda wildcards: CONTROL_CONDITIONS if is_control(wildcards.model) else CONDITIONS,
         new_tokens=lambda wildcards: config["tasks"][wildcards.task].get("new_tokens", 0),
     message:
         "Running {wildcards.task}, perturbed: {wildcards.model}"
@@ -117,7 +112,7 @@ rule run_harness:
         **RUN,
         code=code_hash("scripts/run_harness.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        conditions=conditions_of,
+        conditions=lambda wildcards: CONTROL_CONDITIONS if is_control(wildcards.model) else CONDITIONS,
         metric=lambda wildcards: HARNESS["tasks"][wildcards.harness],
         limit=HARNESS.get("limit"),
         folder=lambda wildcards: HARNESS.get("folder"),
@@ -132,7 +127,7 @@ rule run_harness:
 
 rule tabulate_tasks:
     input:
-        expand("results/tasks/model={model}/task={task}/tasks.parquet", model=ROTARY, task=TASK_NAMES),
+        ANSWERED,
     output:
         csv=report(
             "results/tables/tasks.csv",
@@ -170,7 +165,7 @@ EXPERIMENTS["tasks"] = Experiment(
         "task_items": expand(
             "results/task_items/model={base}/task={task}/items.parquet", base=ROTARY_BASES, task=ITEM_TASKS
         ),
-        "tasks": answered(ROTARY),
+        "tasks": ANSWERED,
     },
     figures={
         "tasks": Figure(

@@ -5,26 +5,25 @@ TOLERANCE = config["tolerance"]
 FRACTIONS = sorted({0.0, *map(float, TOLERANCE["fractions"])})
 TOLERANCE_SHARDS = SHARDS[: math.ceil(TOLERANCE["sequences"] / SHARD_SIZE)]
 
-
-def taken_of(wildcards):
-    """How many sequences of a shard are perturbed."""
-    return min(TOLERANCE["sequences"] - int(wildcards.shard) * SHARD_SIZE, SHARD_SIZE)
-
-
-def displacements_of(wildcards):
-    """A control's tokens change places as its model's do."""
-    return f"results/displacements/model={base_of(wildcards.model)}/shard-{wildcards.shard}.parquet"
-
-
-def tolerance_shards(stage, models=ROTARY):
-    """All files of a stage that reads the sequences that are perturbed."""
-    return [f"results/{stage}/model={model}/shard-{shard}.parquet" for model in models for shard in TOLERANCE_SHARDS]
-
-
-def perturbed(stage):
-    """All files of a stage that has a file a perturbation."""
-    pattern = f"results/{stage}/model={{model}}/perturbation={{perturbation}}/shard-{{shard}}.parquet"
-    return expand(pattern, model=ROTARY, perturbation=TOLERANCE["perturbations"], shard=TOLERANCE_SHARDS)
+# Model by model, the files of a stage that has one a shard, or one a perturbation and shard.
+A_SHARD = "results/{stage}/model={model}/shard-{shard}.parquet"
+A_PERTURBATION = "results/{stage}/model={model}/perturbation={perturbation}/shard-{shard}.parquet"
+PERTURBED = {
+    **{
+        stage: expand(A_SHARD, stage=stage, model=models, shard=TOLERANCE_SHARDS)
+        for stage, models in {"displacements": ROTARY_BASES, "plain": ROTARY, "links": ROTARY}.items()
+    },
+    **{
+        stage: expand(
+            A_PERTURBATION,
+            stage=stage,
+            model=ROTARY,
+            perturbation=TOLERANCE["perturbations"],
+            shard=TOLERANCE_SHARDS,
+        )
+        for stage in ("tolerance", "cosines")
+    },
+}
 
 
 rule displace_tokens:
@@ -47,7 +46,8 @@ rule displace_tokens:
     params:
         **{key: TOLERANCE[key] for key in ("unit", "window", "seed")},
         code=code_hash("scripts/displace_tokens.py"),
-        taken=taken_of,
+        # Of this shard, so many sequences are perturbed.
+        taken=lambda wildcards: min(TOLERANCE["sequences"] - int(wildcards.shard) * SHARD_SIZE, SHARD_SIZE),
         fractions=FRACTIONS,
     message:
         "Displacing tokens: {wildcards.base}, shard {wildcards.shard}"
@@ -77,7 +77,8 @@ rule run_plain:
         **RUN,
         code=code_hash("scripts/run_plain.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        taken=taken_of,
+        # Of this shard, so many sequences are perturbed.
+        taken=lambda wildcards: min(TOLERANCE["sequences"] - int(wildcards.shard) * SHARD_SIZE, SHARD_SIZE),
     message:
         "Running unperturbed: {wildcards.model}, shard {wildcards.shard}"
     script:
@@ -87,7 +88,10 @@ rule run_plain:
 rule run_perturbed:
     input:
         sequences="results/sequences/model={model}/shard-{shard}.parquet",
-        displacements=displacements_of,
+        # A control's tokens change places as its model's do.
+        displacements=lambda wildcards: (
+            f"results/displacements/model={base_of(wildcards.model)}/shard-{wildcards.shard}.parquet"
+        ),
         plain="results/plain/model={model}/shard-{shard}.parquet",
         record=record_of,
     output:
@@ -108,7 +112,8 @@ rule run_perturbed:
         **RUN,
         code=code_hash("scripts/run_perturbed.py"),
         random_seed=lambda wildcards: MODELS[wildcards.model],
-        taken=taken_of,
+        # Of this shard, so many sequences are perturbed.
+        taken=lambda wildcards: min(TOLERANCE["sequences"] - int(wildcards.shard) * SHARD_SIZE, SHARD_SIZE),
         seed=TOLERANCE["seed"],
         layers=lambda wildcards: TOLERANCE["layers"] if wildcards.perturbation == "feature" else "all",
     message:
@@ -121,7 +126,10 @@ rule link_tolerance:
     input:
         features="results/features/model={model}/shard-{shard}.parquet",
         rope="results/rope/model={model}/shard-{shard}.parquet",
-        displacements=displacements_of,
+        # A control's tokens change places as its model's do.
+        displacements=lambda wildcards: (
+            f"results/displacements/model={base_of(wildcards.model)}/shard-{wildcards.shard}.parquet"
+        ),
     output:
         "results/links/model={model}/shard-{shard}.parquet",
     log:
@@ -146,8 +154,8 @@ rule link_tolerance:
 
 rule tabulate_tolerance:
     input:
-        tolerance=perturbed("tolerance"),
-        links=tolerance_shards("links"),
+        tolerance=PERTURBED["tolerance"],
+        links=PERTURBED["links"],
         mechanism="results/tables/mechanism.csv",
     output:
         csv=report(
@@ -187,18 +195,12 @@ rule tabulate_tolerance:
 EXPERIMENTS["tolerance"] = Experiment(
     category="Tolerance",
     tables=["tolerance", "tolerance_link"],
-    stages={
-        "displacements": tolerance_shards("displacements", ROTARY_BASES),
-        "plain": tolerance_shards("plain"),
-        "tolerance": perturbed("tolerance"),
-        "cosines": perturbed("cosines"),
-        "links": tolerance_shards("links"),
-    },
+    stages=PERTURBED,
     figures={
         "tolerance": Figure({"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed"),
-        "cosines": Figure({"cosines": perturbed("cosines")}, "attention output by layer"),
+        "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer"),
         "link": Figure(
-            {"links": tolerance_shards("links")},
+            {"links": PERTURBED["links"]},
             "predicted and seen change of logits",
             # The paper's 10 %, or what comes nearest.
             fraction=min(FRACTIONS[1:] or [0.0], key=lambda fraction: abs(fraction - 0.1)),

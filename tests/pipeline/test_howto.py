@@ -56,19 +56,16 @@ def test_a_recipe_is_a_command(command):
 
 @pytest.fixture
 def home(workspace: Workspace) -> Workspace:
-    """A workspace whose my.yaml is the tests' configuration, its sources named from the root."""
+    """A workspace whose my.yaml has the tests' model and corpus, named from the root."""
     write_yaml(workspace, {})
     return workspace
 
 
 def write_yaml(workspace: Workspace, recipe: dict) -> None:
-    """my.yaml: the tests' configuration with a recipe's keys in it; files that a recipe makes up are the tests'."""
-    settings = yaml.safe_load((workspace.folder / "config/tiny.yaml").read_text())
-    replaced = ("models", "corpus")
-    for key, value in recipe.items():
-        merged = isinstance(value, dict) and key not in replaced
-        settings[key] = settings.get(key, {}) | value if merged else value
-    text = yaml.safe_dump(settings)
+    """my.yaml: a recipe, of the tests' model and corpus unless it names its own; files that it makes up are the
+    tests'."""
+    tests = yaml.safe_load((workspace.folder / "config/tiny.yaml").read_text())
+    text = yaml.safe_dump({key: tests[key] for key in ("models", "corpus")} | recipe)
     for made_up, own in (("/data/models/mine", "tiny-model"), ("texts/", "tiny-corpus/")):
         text = text.replace(f"path:{made_up}", f"path:{own}")
     (workspace.folder / "my.yaml").write_text(text.replace("path:tiny", f"path:{workspace.folder}/tiny"))

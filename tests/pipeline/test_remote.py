@@ -55,7 +55,6 @@ def install(outer: Workspace) -> Path:
     """The library where Python finds it, as pip would put it, without the project beside it."""
     site = outer.folder / "library" / "site"
     shutil.copytree(outer.folder / "repository/scripts/triaxis", site / "triaxis")
-    shutil.copytree(outer.folder / "repository/schemas", outer.folder / "library" / "schemas")
     outer.environment["PYTHONPATH"] = str(site)
     return site
 

@@ -20,8 +20,8 @@ LIBRARY = PROJECT / "scripts" / "triaxis"
 CONFIGURATION = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 # Said to be missing, in one line, where it is.
 OPTIONAL = {"lm_eval"}
-# Imported by transformers, to read GGUF files.
-INDIRECT = {"gguf"}
+# Imported by others: transformers, to read GGUF files, and sentencepiece's model files.
+INDIRECT = {"gguf", "protobuf"}
 
 
 def requirements() -> dict[str, str]:
@@ -92,7 +92,7 @@ import triaxis
 for module in pkgutil.walk_packages(triaxis.__path__, "triaxis."):
     import_module(module.name)
 from triaxis.base.provenance import code_hash
-print(triaxis.__file__, metadata.version("triaxis"), code_hash(sys.argv[2]))
+print(triaxis.__file__, metadata.version("triaxis"), code_hash(sys.argv[2], "scripts/triaxis/fit/figures.py"))
 """
     # As Snakemake fetches it from a git repository.
     script = tmp_path / "fit_axes.py@v1"
@@ -102,6 +102,7 @@ print(triaxis.__file__, metadata.version("triaxis"), code_hash(sys.argv[2]))
     assert result.returncode == 0, result.stderr
     from triaxis.base.provenance import code_hash
 
-    assert result.stdout.split() == [str(site / "triaxis/__init__.py"), VERSION, code_hash("scripts/fit_axes.py")]
+    own = code_hash("scripts/fit_axes.py", "scripts/triaxis/fit/figures.py")
+    assert result.stdout.split() == [str(site / "triaxis/__init__.py"), VERSION, own]
     # Reading code leaves nothing in or beside the folder of packages.
     assert not list(site.parent.rglob(".cache"))

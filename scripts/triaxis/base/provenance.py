@@ -94,7 +94,7 @@ def code_hash(*files: str) -> str:
     files: paths below the project, `scripts/x.py`, or absolute ones of scripts that Snakemake fetched from elsewhere,
     with `@` and a revision behind their names. Raises FileNotFoundError if there is no such file.
     """
-    found = sources(*(SCRIPTS.parent / file for file in files))
+    found = sources(*(SCRIPTS / file.removeprefix("scripts/") for file in files))
     return digest(sorted([_name(file), _analyse(file.read_bytes())[0]] for file in found))
 
 

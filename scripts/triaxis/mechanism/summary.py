@@ -49,8 +49,8 @@ def additive_by_head(additive: str | Path) -> dict[str, Array]:
 
 
 def pairs_of(pairs: str | Path) -> dict[str, list[Pairs]]:
-    """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer; shares are
-    NaN where every logit is constant."""
+    """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer; NaN where every logit is
+    constant."""
     rows = tables.read_columns(pairs)
     names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
     found: dict[str, list[Pairs]] = {}

@@ -163,9 +163,8 @@ def test_constant_logits_are_left_out_of_every_mean(tmp_path):
 def test_figures_read_what_constant_logits_leave(tmp_path):
     rotary = make_rotary(8, seed=5)
     still = {(sequence, 0) for sequence in range(SEQUENCES)}
-    rotaries = {"still": {0: rotary}, "m": {0: rotary, 1: rotary}}
-    for model, own in rotaries.items():
-        write_model(tmp_path, model, list(own.values()), still=still)
+    for model, rotaries in (("still", [rotary]), ("m", [rotary, rotary])):
+        write_model(tmp_path, model, rotaries, still=still)
     written = {}
     for name, (sql, stage) in {
         "additive": (R_ADDITIVE, "additivity"),
@@ -175,17 +174,18 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
         for models in (["still"], ["still", "m"]):
             own = [file for file in files(tmp_path, stage) if file.parent.name.removeprefix("model=") in models]
             written[name, len(models)] = tmp_path / f"{name}-{len(models)}.csv"
-            tables = frequency_tables({model: rotaries[model] for model in models}) if name == "pairs" else {}
-            query.write_csv(written[name, len(models)], sql, own, **tables)
+            shared = {model: dict.fromkeys(range(2), rotary) for model in models}
+            parameters = frequency_tables(shared) if name == "pairs" else {}
+            query.write_csv(written[name, len(models)], sql, own, **parameters)
     for models in (1, 2):
         r, pairs, dummies = (
             read(written[name, models])
             for name, read in (("additive", additive_by_head), ("pairs", pairs_of), ("dummies", dummies_of))
         )
-        assert np.isnan(r["still"]).all() and np.isnan(pairs["still"][0].f).all()
+        assert np.isnan(r["still"]).all() and all(np.isnan(own.f).all() for own in pairs["still"])
         assert np.isnan(dummies["still"].key_correlation).all()
     assert np.isnan(r["m"][0]).all() and np.isfinite(r["m"][1]).all()
-    assert np.isfinite(pairs["m"][0].f).all() and np.isfinite(dummies["m"].key_correlation).all()
+    assert all(np.isfinite(own.f).all() for own in pairs["m"]) and np.isfinite(dummies["m"].key_correlation).all()
 
 
 def test_a_surface_is_of_a_head_with_a_value_or_there_is_none(tmp_path):
