@@ -38,7 +38,7 @@ test-cluster: .venv/.tested .venv/.clustered ## the pipeline through a real SLUR
 
 reliability: .venv/.clustered ## the tests that kill, fill and damage runs, and those of models and texts as published; what they see goes into docs/reliability.md
 	WRITE_RELIABILITY=1 $(BIN)/python -m pytest -rs -m "cluster or not cluster" tests/pipeline/test_kills.py tests/pipeline/test_faults.py tests/cluster
-	WRITE_RELIABILITY=1 $(BIN)/python -m pytest tests/unit/model tests/unit/text
+	WRITE_RELIABILITY=1 $(BIN)/python -m pytest tests/unit/attention tests/unit/model tests/unit/surgery tests/unit/text
 
 lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/ruff check .

@@ -113,7 +113,7 @@ def rounding(model, tokens: torch.Tensor) -> dict[int, float]:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", ROTARY)
-def test_in_half_precision_too(build_model, name, dtype):
+def test_in_half_precision_too(build_model, kinds, name, dtype):
     """Some families hold cos and sin in float32, or compute in it: the rotation is theirs, bit for bit."""
     family, settings, *_ = ROTARY[name]
     model, tokens = build_model(family, **settings).to(dtype), some_tokens(24)
@@ -122,6 +122,8 @@ def test_in_half_precision_too(build_model, name, dtype):
     for layer, expected in own.items():
         np.testing.assert_allclose(rebuilt[layer], expected, rtol=0, atol=limits[layer])
     assert torch.equal(hidden, plain)
+    if dtype == torch.bfloat16:
+        kinds.saw("bfloat16", "each family of docs/models.md", "the hidden states of the plain run, bit for bit")
 
 
 @pytest.mark.parametrize("name", ["OLMo 2", "Command R (Cohere)", "ERNIE 4.5", "Llama 2", "GLM"])
@@ -187,7 +189,7 @@ def test_a_layout_is_as_if_no_weight_were_0(build_model, name, alive, dtype):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_a_factor_of_a_norm_that_is_0_is_as_if_it_were_not(build_model, layer):
+def test_a_factor_of_a_norm_that_is_0_is_as_if_it_were_not(build_model, kinds, layer):
     """Gemma 3, whose factor is 1 + weight, as published: one dimension of one layer is 0."""
     family, settings, *_ = ROTARY["Gemma 3"]
     model, tokens = build_model(family, **settings), some_tokens(24)
@@ -202,6 +204,8 @@ def test_a_factor_of_a_norm_that_is_0_is_as_if_it_were_not(build_model, layer):
         for name in ("real", "imaginary", "frequency", "unrotated"):
             np.testing.assert_array_equal(getattr(again[n], name), getattr(rotaries[n], name))
         np.testing.assert_allclose(rebuilt[n], own[n], rtol=0, atol=3e-6 * np.abs(own[n]).max())
+    tried = "a dimension whose norms have factors of 0 (Gemma 3, published)"
+    kinds.saw("rotations", tried, "it turns as it would with a value; no pair is lost")
 
 
 @torch.inference_mode()
@@ -461,19 +465,35 @@ def a_second_call_of_attention(build_model):
     return build_model("diffllama")
 
 
-# (kind, sample, answer): what the table of kinds in docs/reliability.md is to say of these models.
-KINDS = [
-    ("rotation", layers_that_pair_up_differently, "layers 0 and 2 are given the same angles, but turn different"),
-    ("rotation", a_number_of_two_modules, "2 attention modules, and 1 numbers for them"),
-    ("rotation", angles_that_are_nan, "layer 0: queries or keys are NaN or infinite"),
-    ("rotation", angles_that_are_not_proportional, "layer 0: the rotation angles of this model are not proportional"),
-    ("rotation", a_second_call_of_attention, "layer 0 calls the attention function of transformers 2 times, not once"),
-]
-
-
-@pytest.mark.parametrize(("kind", "sample", "answer"), KINDS, ids=[sample.__name__ for _, sample, _ in KINDS])
-def test_a_rotation_that_cannot_be_told_is_refused_by_layer(build_model, kind, sample, answer):
-    assert answer in refusal(probe_layouts, sample(build_model))
+@pytest.mark.parametrize(
+    ("tried", "build", "says"),
+    [
+        (
+            "layers that turn different dimensions by the same angles",
+            layers_that_pair_up_differently,
+            "layers 0 and 2 are given the same angles, but turn different",
+        ),
+        (
+            "two attention modules of one layer",
+            a_number_of_two_modules,
+            "2 attention modules, and 1 numbers for them",
+        ),
+        ("angles that are NaN", angles_that_are_nan, "layer 0: queries or keys are NaN or infinite"),
+        (
+            "angles that are not proportional to position",
+            angles_that_are_not_proportional,
+            "layer 0: the rotation angles of this model are not proportional",
+        ),
+        (
+            "attention in two parts (DiffLlama)",
+            a_second_call_of_attention,
+            "layer 0 calls the attention function of transformers 2 times, not once",
+        ),
+    ],
+)
+def test_a_rotation_that_cannot_be_told_is_refused_by_layer(build_model, kinds, tmp_path, tried, build, says):
+    model = build(build_model)
+    assert says in kinds.refused("rotations", tried, tmp_path, lambda: probe_layouts(model))
 
 
 def test_a_failed_probe_restores_the_model(build_model, monkeypatch):

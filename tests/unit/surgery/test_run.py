@@ -104,7 +104,7 @@ def rotaries_of(model: PreTrainedModel) -> dict:
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_hooks_of_accelerate_stay_and_change_nothing(family: str, hooked, state_of) -> None:
+def test_hooks_of_accelerate_stay_and_change_nothing(family: str, hooked, state_of, kinds) -> None:
     model = build(family)
     expected_forms, expected = forms_of(model), surgery_rows(model, forms_of(model))
     before = state_of(hooked(model))
@@ -113,6 +113,9 @@ def test_hooks_of_accelerate_stay_and_change_nothing(family: str, hooked, state_
         assert torch.equal(forms[key].key, form.key)
     assert surgery_rows(model, forms) == expected
     assert state_of(model) == before
+    kinds.saw(
+        "device: spread", "surgery on a model with hooks of accelerate", "the hooks as before, the rows of one device"
+    )
 
 
 # Nothing replaced
