@@ -14,6 +14,7 @@ from cluster.slurm import Cluster
 from outcomes import Outcomes
 from pipeline import tiny
 from pipeline.conftest import Workspace
+from pipeline.test_incremental import EXPERIMENTS
 
 pytestmark = pytest.mark.cluster
 # Every rule of `rule all` that a cluster is given; all others run where Snakemake runs.
@@ -21,7 +22,6 @@ RULES = {
     *("tokenize_documents", "extract_features", "dump_logits", "sum_logits", "fit_axes", "measure_mechanism"),
     *("solve_expressivity", "tabulate_mechanism", "tabulate_fits", "write_manifest"),
 }
-LENGTH = {"run_length", "compare_outputs"}
 
 
 def rule_of(comment: str) -> str:
@@ -58,12 +58,13 @@ def until(condition, seconds: float = 120) -> None:
 
 
 def without_control(kind: type[Workspace], folder: Path) -> Workspace:
-    """A fresh workspace of the tiny model alone: a control would be the same jobs again."""
+    """A fresh workspace of the tiny model and the mechanism alone: a control would be the same jobs again."""
     tiny.make_model(folder / "tiny-model")
     tiny.make_corpus(folder / "tiny-corpus")
     workspace = kind(folder)
     source = "source: path:tiny-model"
     workspace.edit("config/tiny.yaml", source, f"{source}\n    random_control: false")
+    workspace.edit("config/tiny.yaml", EXPERIMENTS, "experiments: [mechanism]")
     return workspace
 
 
@@ -121,7 +122,7 @@ def test_a_killed_scheduler_and_cancelled_jobs_leave_the_digests_of_an_unperturb
         "jobs go on as orphans and the folder stays locked; after scancel, --unlock and a rerun, equal digests",
     )
     outcomes.record(
-        "SLURM: a job of every rule that it runs, but for those of lengths, is cancelled (scancel), one after another",
+        "SLURM: a job of every rule that it runs is cancelled (scancel), one after another",
         "Snakemake submits each again; the run ends by itself with equal digests",
     )
 
@@ -135,12 +136,12 @@ def test_no_finished_job_is_submitted_twice(story):
 
 
 def test_cheap_rules_stay_local(story):
-    assert {rule_of(job["Comment"]) for job in story["every"]} == RULES | LENGTH
+    assert {rule_of(job["Comment"]) for job in story["every"]} == RULES
 
 
 def test_only_rules_that_run_a_model_get_a_gpu(story):
     asked = {rule_of(job["Comment"]) for job in story["every"] if "gpu" in job.get("TresPerJob", "")}
-    assert asked == {"extract_features", "run_length"}
+    assert asked == {"extract_features"}
 
 
 def test_memory_and_time_grow_with_each_attempt(story):
