@@ -61,7 +61,7 @@ READ: list[tuple[str, str, str, str | bytes, list[str]]] = [
     ("encoding", "a suffix in capitals", "A.JSONL", JSONL, ["a, ö", "字"]),
     ("encoding", "a suffix in capitals, gzipped", "A.CSV.GZ", gzip.compress(CSV.encode()), ["a, ö", "字"]),
     ("CSV", "an empty first line", "a.csv", "\n" + CSV, ["a, ö", "字"]),
-    ("CSV", "first lines of spaces, and carriage returns", "a.csv", " \r\n\r\n" + CSV.replace("\n", "\r\n"), ["a, ö", "字"]),
+    ("CSV", "first lines of spaces", "a.csv", " \r\n\r\n" + CSV.replace("\n", "\r\n"), ["a, ö", "字"]),
     ("CSV", "lines that end in carriage returns", "a.csv", CSV.replace("\n", "\r"), ["a, ö", "字"]),
     ("CSV", "an empty line between rows", "a.csv", "text,n\na,1\n\nb,2\n", ["a", "b"]),
     ("CSV", "no line end at the end", "a.csv", "text,n\na,1\nb,2", ["a", "b"]),
