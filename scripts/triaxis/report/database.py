@@ -9,6 +9,9 @@ import duckdb
 from triaxis.base import query
 from triaxis.base.files import REMEDIES
 
+# Of the DuckDB that must open the file: a reader may have another than this run.
+OLDEST = "v1.1.0"
+
 
 def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
     """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and, in the
@@ -28,7 +31,7 @@ def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, s
 
 
 def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    with duckdb.connect(str(path)) as connection:
+    with duckdb.connect(str(path), config={"storage_compatibility_version": OLDEST}) as connection:
         connection.execute("CREATE SCHEMA tables")
         views = {name: query.stage(f"'{glob}'") for name, glob in stages.items()}
         views |= {f"tables.{name}": query.table(f"'{file}'") for name, file in tables.items()}
