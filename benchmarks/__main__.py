@@ -1,4 +1,4 @@
-"""The benchmarks of design section 5: ratios, each with its peer measured in the same run.
+"""Benchmarks: ratios, each with its peer measured in the same run.
 
 `make bench` runs this in the project's folder after `make run`, whose files are the data.
 """
