@@ -51,7 +51,7 @@ class Figure:
 
     def log(self, name, kind):
         """Where its rule, plot_NAME, logs."""
-        return self.path(name, kind).replace("results/figures/", "logs/plot_", 1)
+        return f"logs/plot_{name}{'' if self.each is None else '/{model}'}.{kind}"
 
     def files(self, name):
         """Its files in the format of the report."""

@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from pipeline.test_incremental import EXPERIMENTS
+
 
 def complaint(run) -> str:
     """The one line that says what is wrong."""
@@ -78,7 +80,7 @@ EXTRACT = "results/features/model=tiny/shard-0000.parquet"
 
 
 def test_layers_out_of_range_are_named(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "device: cpu", "device: cpu\n  layers: [0, 2, 5]")
+    copy_of_finished.edit("config/tiny.yaml", "batch: 2", "batch: 2\nfeatures:\n  layers: [0, 2, 5]")
     line = complaint(copy_of_finished.run(EXTRACT))
     assert "features.layers [2, 5] are out of range" in line
     assert "0 to 1" in line
@@ -101,7 +103,7 @@ def test_weights_that_are_not_finite_are_named_by_layer(copy_of_finished):
 
 
 def test_a_check_above_tolerance_stops_the_run(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "batch: 2", "batch: 2\n  tolerance: 1.0e-12")
+    copy_of_finished.edit("config/tiny.yaml", "batch: 2", "batch: 2\nfeatures:\n  tolerance: 1.0e-12")
     line = complaint(copy_of_finished.run(EXTRACT))
     assert "above features.tolerance 1.0e-12" in line
     assert not (copy_of_finished.folder / EXTRACT).exists()
@@ -162,4 +164,5 @@ def test_an_encoder_is_refused_whatever_is_captured(copy_of_finished):
     settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     BertLMHeadModel(BertConfig(vocab_size=32, **settings)).save_pretrained(folder)
     copy_of_finished.edit("config/tiny.yaml", "path:tiny-model", "path:tiny-model\n    capture: logits")
+    copy_of_finished.edit("config/tiny.yaml", EXPERIMENTS, "experiments: []")
     assert "is an encoder (type 'bert')" in complaint(copy_of_finished.run("resources/models/tiny.json"))

@@ -53,7 +53,7 @@ def test_weights_that_are_damaged_are_named(copy_of_finished):
     assert run.status != 0
     lines = [line for line in run.output.splitlines() if line.startswith("ERROR:")]
     assert len(lines) == 1
-    assert "no model can be loaded from tiny-model" in lines[0]
+    assert "tiny-model/model.safetensors is no safetensors file, or a damaged one" in lines[0]
 
 
 @contextmanager

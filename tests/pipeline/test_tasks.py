@@ -90,8 +90,8 @@ def test_the_tasks_are_in_the_report_the_database_and_the_manifest(asked):
     assert "accuracy on tasks, tiny" in (asked.folder / "results/report.html").read_text()
     with duckdb.connect(str(asked.folder / "results/triaxis.duckdb"), read_only=True) as connection:
         connection.execute(f"SET file_search_path = '{asked.folder}'")
-        assert connection.sql("SELECT count(*) FROM tasks").fetchone()[0] > 0
-        assert connection.sql("SELECT count(*) FROM tables.tasks").fetchone()[0] > 0
+        assert connection.sql("SELECT count(*) FROM tasks").fetchall()[0][0] > 0
+        assert connection.sql("SELECT count(*) FROM tables.tasks").fetchall()[0][0] > 0
 
 
 @pytest.mark.parametrize(
