@@ -51,7 +51,7 @@ class Figure:
 
     def log(self, name, kind):
         """Where its rule, plot_NAME, logs."""
-        return f"logs/plot_{name}{'' if self.each is None else '/{model}'}.{kind}"
+        return f"logs/plot_{name}.{kind}" if self.each is None else f"logs/plot_{name}/{{model}}.{kind}"
 
     def files(self, name):
         """Its files in the format of the report."""
