@@ -6,6 +6,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from triaxis.fit import summary
@@ -115,7 +116,7 @@ def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence
         row[0].set_ylabel("mean distance component (logits)")
     for panel in panels[-1]:
         panel.set_xlabel("distance + 1 (tokens)")
-    figure.colorbar(colours, ax=panels, label="layer", pad=0.01)
+    figure.colorbar(colours, ax=panels, label="layer", pad=0.01, ticks=MaxNLocator(integer=True))
     return figure
 
 

@@ -55,7 +55,7 @@ def _lengths_axis(panel: Axes, lengths: Array) -> None:
 
 def _legend(figure: Figure, panel: Axes) -> None:
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    figure.legend(handles, labels, loc="outside upper center", ncols=round(4 * figure.get_figwidth() / WIDTH))
 
 
 def plot_loss(

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from triaxis.base import files
@@ -78,6 +79,12 @@ def filled(panels: NDArray, pairs: Sequence[tuple[str, str | None]]) -> Iterator
                 yield panel, model
 
 
+def count_axis(panel: Axes, name: str) -> None:
+    """Name an x axis of layers or heads: its ticks are whole numbers."""
+    panel.set_xlabel(name)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def plot_by_head(r: Mapping[str, Array], label: str) -> Figure:
     """A correlation by layer and head as heat maps; r: model -> (layers, heads), trained beside random, one scale.
 
@@ -92,7 +99,7 @@ def plot_by_head(r: Mapping[str, Array], label: str) -> Figure:
         image = panel.imshow(r[model].T, vmin=low, vmax=1, cmap="cividis", aspect="auto")
         mean = finite_mean(r[model])
         panel.set_title(f"{model}   mean {mean:.3f}" if np.isfinite(mean) else f"{model}   no values")
-        panel.set_xlabel("layer")
+        count_axis(panel, "layer")
     for row in panels:
         row[0].set_ylabel("head")
     figure.colorbar(image, ax=panels, label=label, shrink=0.9, pad=0.01)

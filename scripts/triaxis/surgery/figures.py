@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, count_axis
 from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
@@ -35,17 +35,20 @@ def plot_steps(steps: Steps) -> Figure:
     """Loss by layer, cumulative from both ends, and by head in the layers that matter."""
     figure, (alone, both, heads) = plt.subplots(1, 3, figsize=(WIDTH, 2.4))
     alone.bar(steps.layers, steps.alone - steps.plain, color=BLUE)
-    alone.set(xlabel="layer", ylabel="loss added (nats a token)", title="one layer replaced")
+    count_axis(alone, "layer")
+    alone.set(ylabel="loss added (nats a token)", title="one layer replaced")
     both.plot(steps.layers, steps.from_first, "o-", color=BLUE, markersize=2, label="up to the layer")
     both.plot(steps.layers, steps.from_last, "o-", color=VERMILION, markersize=2, label="from the layer on")
     both.axhline(steps.plain, color=GREY, linewidth=0.8, linestyle=":", label="nothing replaced")
-    both.set(xlabel="layer", ylabel="loss (nats a token)", title="many layers replaced")
+    count_axis(both, "layer")
+    both.set(ylabel="loss (nats a token)", title="many layers replaced")
     both.legend(loc="center right")
     for number, (layer, loss) in enumerate(steps.heads.items()):
         colour = CYCLE[number % len(CYCLE)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")
     heads.axhline(0, color=GREY, linewidth=0.5)
-    heads.set(xlabel="head", ylabel="loss added (nats a token)", title="one head replaced")
+    count_axis(heads, "head")
+    heads.set(ylabel="loss added (nats a token)", title="one head replaced")
     heads.legend()
     return figure
 

@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, filled, say, trained_and_control
+from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, count_axis, filled, say, trained_and_control
 from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
@@ -78,7 +78,7 @@ def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integ
                     colour = colours[np.searchsorted(fractions, fraction)]
                     panel.plot(layers, line, "o-", color=colour, markersize=1.5, label=f"{fraction:g}")
             panel.set_title(f"{model}, {perturbation}" if perturbation == perturbations[0] else perturbation)
-            panel.set_xlabel("layer")
+            count_axis(panel, "layer")
         row[0].set_ylabel("cosine of attention output")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, title="p", loc="outside right center")
@@ -118,7 +118,7 @@ def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figu
         panel.set_axis_off()
     for row in panels:
         row[0].set_ylabel(f"change of the logits at p = {fraction:g} (rms)")
-    figure.colorbar(points, ax=panels, label="layer", shrink=0.8, pad=0.02)
+    figure.colorbar(points, ax=panels, label="layer", shrink=0.8, pad=0.02, ticks=MaxNLocator(integer=True))
     return figure
 
 
