@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-run: .venv/.locked ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
+run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
 	@$(BIN)/python scripts/print_headline.py
 

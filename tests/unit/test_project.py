@@ -1,5 +1,6 @@
 """What the project promises about itself: pins, profiles, environments, rules and scripts that agree."""
 
+import os
 import re
 import subprocess
 import sys
@@ -120,3 +121,17 @@ def test_the_page_of_reliability_says_nothing_that_no_test_tries():
     assert [tried for tried in read_rows() if not known(tried)] == []
     assert read_kinds()
     assert [tried for _, tried in read_kinds() if not known(tried)] == []
+
+
+def test_a_configuration_that_is_not_there_is_one_line():
+    own = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}  # not those of `make test`
+    make = subprocess.run(
+        ["make", "--dry-run", "run", "CONFIG=nothere.yaml"],
+        cwd=PROJECT,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert make.returncode != 0
+    assert len(make.stderr.splitlines()) == 1 and "'nothere.yaml'" in make.stderr

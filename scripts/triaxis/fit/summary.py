@@ -55,9 +55,11 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
     """Correlation of all cells of a model with their fits, each matrix with its own fit; sums along `axis`.
 
     A fit has the mean of its matrix, so the covariance is the variance of the fits: r^2 = 1 - residual / spread.
+    NaN without cells, or if all are equal.
     """
-    spread = squares.sum(axis) - total.sum(axis) ** 2 / count.sum(axis)
-    return np.sqrt(1 - residual.sum(axis) / spread)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        spread = squares.sum(axis) - total.sum(axis) ** 2 / count.sum(axis)
+        return np.sqrt(1 - residual.sum(axis) / spread)
 
 
 def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
