@@ -42,7 +42,7 @@ def plot_steps(steps: Steps) -> Figure:
     both.axhline(steps.plain, color=GREY, linewidth=0.8, linestyle=":", label="nothing replaced")
     count_axis(both, "layer")
     both.set(ylabel="loss (nats a token)", title="many layers replaced")
-    both.legend(loc="center right")
+    figure.legend(*both.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     for number, (layer, loss) in enumerate(steps.heads.items()):
         colour = CYCLE[number % len(CYCLE)]
         heads.plot(np.arange(len(loss)), loss - steps.plain, "o", color=colour, markersize=3, label=f"layer {layer}")
