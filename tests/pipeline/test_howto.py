@@ -101,7 +101,8 @@ def test_a_run_is_planned(home, command):
 
 @pytest.mark.parametrize("command", MAKE)
 def test_make_has_the_target(command):
-    words = ["make", "--dry-run", *shlex.split(command)[1:]]
+    # The reader's own configuration is not here: make asks for a file that is.
+    words = ["make", "--dry-run", *shlex.split(command.replace("my.yaml", "config/tiny.yaml"))[1:]]
     result = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "snakemake" in result.stdout
