@@ -11,8 +11,9 @@ import torch
 from benchmarks import interleaved
 from triaxis.attention.layout import probe_layouts
 from triaxis.base import parquet
-from triaxis.logits import features
+from triaxis.logits import features_file
 from triaxis.logits.extract import extract_features
+from triaxis.logits.features import Features
 from triaxis.model.loading import load_model
 
 MODEL, BATCH, REPEATS = "smollm2-135m", 4, 4
@@ -29,15 +30,15 @@ def measure() -> list[tuple[str, str, str]]:
         for start in range(0, len(tokens), BATCH):
             model.base_model(input_ids=torch.from_numpy(tokens[start : start + BATCH]).long(), use_cache=False)
 
-    def extract(write: Callable[[features.Features], None]) -> None:
+    def extract(write: Callable[[Features], None]) -> None:
         layouts = probe_layouts(model)
         numbers = range(len(tokens))
         extract_features(model, layouts, tokens, numbers, None, batch=BATCH, tolerance=1e-3, write=write)
 
     def extract_to(folder: str) -> None:
         head_dim = model.config.head_dim
-        with features.writer(f"{folder}/features.parquet", head_dim, {}) as out:
-            extract(lambda layer: out.write_table(features.to_table(layer)))
+        with features_file.writer(f"{folder}/features.parquet", head_dim, {}) as out:
+            extract(lambda layer: out.write_table(features_file.to_table(layer)))
 
     with TemporaryDirectory(dir=".cache") as folder:
         plain, captured, written = interleaved(

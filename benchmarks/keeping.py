@@ -6,13 +6,13 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks import interleaved
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet
 from triaxis.fit.axes import draw_half
 from triaxis.fit.device_sums import MatrixSums, sum_features
 from triaxis.fit.schema import SUMS
 from triaxis.fit.sums import sum_logits
-from triaxis.logits.features import read_features
+from triaxis.logits.features_file import read_features
 from triaxis.logits.logits import dump_logits, writer
 
 SHARD = "model=smollm2-135m/shard-0000.parquet"
@@ -20,7 +20,7 @@ MATRICES = 60  # (sequence, layer)
 
 
 def measure() -> list[tuple[str, str, str]]:
-    rotaries = rope.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
+    rotaries = rope_file.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = [layer for _, layer in zip(range(MATRICES), read_features(f"results/features/{SHARD}"), strict=False)]
     length, half, device = layers[0].query.shape[1], draw_half(layers[0].query.shape[1], 0), torch.device("cpu")
     torch.set_num_threads(2)

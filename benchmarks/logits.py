@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 
 from benchmarks import interleaved
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet
-from triaxis.logits.features import read_features
+from triaxis.logits.features_file import read_features
 from triaxis.logits.logits import dump_logits, writer
 from triaxis.logits.schema import LOGITS
 
@@ -16,7 +16,7 @@ SHARD = "model=smollm2-135m/shard-0000.parquet"
 
 
 def measure() -> list[tuple[str, str, str]]:
-    rotaries = rope.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
+    rotaries = rope_file.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = list(read_features(f"results/features/{SHARD}"))[:60]
     ready = list(dump_logits(layers, rotaries, None))
 

@@ -1,14 +1,14 @@
 """Write the logit matrices of one shard, or of its first sequence: one row group a (sequence, layer)."""
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
-from triaxis.logits.features import read_features
+from triaxis.logits.features_file import read_features
 from triaxis.logits.logits import dump_logits, writer
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    rotaries = rope.from_table(parquet.read_parquet(snakemake.input.rope))
+    rotaries = rope_file.from_table(parquet.read_parquet(snakemake.input.rope))
     metadata = provenance.describe(params, parquet.read_metadata(snakemake.input.features))
     layers = read_features(snakemake.input.features, first_alone=params.first_alone)
     heads = None if params.heads == "all" else params.heads

@@ -2,12 +2,12 @@
 
 import torch
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.attention.layout import probe_layouts
 from triaxis.attention.schema import ROPE
 from triaxis.base import parquet
 from triaxis.base.errors import reporting
-from triaxis.logits import features
+from triaxis.logits import features_file
 from triaxis.logits.extract import extract_features
 from triaxis.model.loading import open_model, run_metadata
 from triaxis.text import windows
@@ -19,7 +19,7 @@ with reporting(snakemake.log[0]) as log:
     model = open_model(snakemake.input.record, params, params.random_seed)
     metadata = run_metadata(params, parquet.read_metadata(snakemake.input.sequences))
     layouts = probe_layouts(model)
-    with features.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as out:
+    with features_file.writer(snakemake.output.features, layouts[min(layouts)].head_dim, metadata) as out:
         rotaries, errors = extract_features(
             model,
             layouts,
@@ -28,9 +28,9 @@ with reporting(snakemake.log[0]) as log:
             None if options["layers"] == "all" else options["layers"],
             batch=params.batch,
             tolerance=options["tolerance"],
-            write=lambda layer: out.write_table(features.to_table(layer)),
+            write=lambda layer: out.write_table(features_file.to_table(layer)),
         )
     log.info("logits rebuilt from the features agree with the model's own to %.1e", max(errors.values()))
     layers = sorted(rotaries)
-    table = rope.to_table(layers, [rotaries[n] for n in layers], [errors[n] for n in layers])
+    table = rope_file.to_table(layers, [rotaries[n] for n in layers], [errors[n] for n in layers])
     parquet.write_parquet(snakemake.output.rope, table, ROPE, metadata)

@@ -1,6 +1,6 @@
 """Predict from f alone how much each head's logits change with the distances, and see how much they do."""
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.mechanism import complex_form
@@ -9,7 +9,7 @@ from triaxis.tolerance.schema import LINKS
 
 with reporting(snakemake.log[0]):
     inputs, own = snakemake.input, {}
-    rotaries = rope.from_table(parquet.read_parquet(inputs.rope))
+    rotaries = rope_file.from_table(parquet.read_parquet(inputs.rope))
     found = displacement.from_table(parquet.read_parquet(inputs.displacements), snakemake.params.seed)
     for (sequence, fraction), each in found.items():
         own.setdefault(sequence, {})[fraction] = each

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.fit import axes
@@ -14,7 +14,7 @@ from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS, RELATED
 
 with reporting(snakemake.log[0]):
     params, outputs, path = snakemake.params, snakemake.output, snakemake.input.features
-    rotaries = rope.from_table(parquet.read_parquet(snakemake.input.rope))
+    rotaries = rope_file.from_table(parquet.read_parquet(snakemake.input.rope))
     length = complex_form.sequence_length(path)
     grid = additivity.make_grid(length, **params.grid)
     design = axes.Design(np.tril(np.ones((length, length), dtype=bool)))

@@ -2,12 +2,12 @@
 
 import torch
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.fit.device_sums import MatrixSums, sum_features
 from triaxis.fit.schema import SUMS
-from triaxis.logits.features import read_features
+from triaxis.logits.features_file import read_features
 from triaxis.model.devices import choose_device
 
 with reporting(snakemake.log[0]), torch.inference_mode():
@@ -17,7 +17,7 @@ with reporting(snakemake.log[0]), torch.inference_mode():
     device = choose_device(params.device if params.device != "spread" else "auto")
     rows = sum_features(
         read_features(snakemake.input.features),
-        rope.from_table(parquet.read_parquet(snakemake.input.rope)),
+        rope_file.from_table(parquet.read_parquet(snakemake.input.rope)),
         None if params.heads == "all" else params.heads,
         MatrixSums(params.length, params.half_seed, device),
         device,

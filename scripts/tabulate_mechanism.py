@@ -1,7 +1,7 @@
 """The table of the mechanism: how additive the logits of each model are, and where its norms lie; and for figures
 additive.csv, pairs.csv and dummies.csv."""
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.base import files, parquet, query, tables
 from triaxis.base.errors import reporting
 from triaxis.mechanism import additivity, complex_form, summary
@@ -10,7 +10,7 @@ with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     distances = complex_form.evenly(params.length, params.distances)
     rotaries = {
-        model: rope.from_table(parquet.read_parquet(path))
+        model: rope_file.from_table(parquet.read_parquet(path))
         for model, path in zip(params.models, inputs.rope, strict=True)
     }
     null_r = {model: additivity.null_r_additive(own, distances) for model, own in rotaries.items()}

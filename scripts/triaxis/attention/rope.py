@@ -4,14 +4,12 @@ A rotary pair of dimensions (real, imaginary) is one complex number, which posit
 the pair's frequency in radians a token. Su et al. 2021 (arXiv 2104.09864); docs/method/index.md, "Logit".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from triaxis.attention.schema import ROPE
 from triaxis.base.errors import UserError
 
 Array = NDArray[np.floating]
@@ -65,37 +63,3 @@ def frequency_groups(rotaries: Mapping[int, Rotary]) -> list[list[int]]:
         rounded = np.round(rotary.frequency, 6).tobytes()
         groups.setdefault((rounded, len(rotary.unrotated)), []).append(layer)
     return list(groups.values())
-
-
-def to_table(layers: Sequence[int], rotaries: Sequence[Rotary], check_errors: Sequence[float]) -> pa.Table:
-    """The rows of rope/, one a layer."""
-    rows = [
-        {
-            "layer": layer,
-            "scale": rotary.scale,
-            "amplitude": rotary.amplitude,
-            "pair": list(range(len(rotary.frequency))),
-            "real": rotary.real.tolist(),
-            "imaginary": rotary.imaginary.tolist(),
-            "frequency": rotary.frequency.tolist(),
-            "unrotated": rotary.unrotated.tolist(),
-            "check_error": error,
-        }
-        for layer, rotary, error in zip(layers, rotaries, check_errors, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=ROPE)
-
-
-def from_table(table: pa.Table) -> dict[int, Rotary]:
-    """The rows of rope/ -> the rotation of each layer."""
-    return {
-        row["layer"]: Rotary(
-            row["scale"],
-            row["amplitude"],
-            np.array(row["real"], dtype=np.int64),
-            np.array(row["imaginary"], dtype=np.int64),
-            np.array(row["frequency"], dtype=np.float64),
-            np.array(row["unrotated"], dtype=np.int64),
-        )
-        for row in table.to_pylist()
-    }

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
-from triaxis.logits.features import Features, read_features
+from triaxis.logits.features import Features
+from triaxis.logits.features_file import read_features
 
 Array = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.attention.rope import from_table
+from triaxis.attention.rope_file import from_table
 from triaxis.base import parquet, query
-from triaxis.logits.features import read_features
+from triaxis.logits.features_file import read_features
 from triaxis.mechanism.additivity import Grid, closed_form
 from triaxis.mechanism.complex_form import heads_as_components, turns_at
 

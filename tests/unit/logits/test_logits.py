@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triaxis.attention.rope import Rotary, from_table, to_table
+from triaxis.attention.rope import Rotary
+from triaxis.attention.rope_file import from_table, to_table
 from triaxis.attention.schema import ROPE
 from triaxis.base import parquet
 from triaxis.base.errors import UserError

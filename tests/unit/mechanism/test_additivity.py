@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from triaxis.attention import rope
+from triaxis.attention import rope_file
 from triaxis.attention.rope import Rotary
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
-from triaxis.logits import features
+from triaxis.logits import features_file
 from triaxis.logits.features import Features
 from triaxis.mechanism.additivity import additivity_of, closed_form, make_grid, measure_additivity, null_r_additive
 from triaxis.mechanism.complex_form import as_components, heads_as_components, read_layers, turns_at
@@ -209,9 +209,9 @@ def test_a_grid_that_the_sequence_cannot_hold_is_refused(sizes, name):
 
 
 def write_features(path, layers: list[Features]) -> None:
-    with features.writer(path, layers[0].query.shape[-1], {"model": "m"}) as out:
+    with features_file.writer(path, layers[0].query.shape[-1], {"model": "m"}) as out:
         for layer in layers:
-            out.write_table(features.to_table(layer))
+            out.write_table(features_file.to_table(layer))
 
 
 @pytest.mark.parametrize("unrotated", [0, 6])
@@ -276,6 +276,6 @@ def test_probes_are_read_by_duckdb(tmp_path):
 
 def test_rotary_round_trip_keeps_the_waves(rotary):
     """What is stored of a rotation is all that the closed form needs."""
-    (back,) = rope.from_table(rope.to_table([0], [rotary], [0.0])).values()
+    (back,) = rope_file.from_table(rope_file.to_table([0], [rotary], [0.0])).values()
     vectors = np.random.default_rng(0).standard_normal((3, 2 * len(rotary.frequency) + len(rotary.unrotated)))
     np.testing.assert_array_equal(as_components(vectors, back), as_components(vectors, rotary))

@@ -6,7 +6,8 @@ import pytest
 
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
-from triaxis.logits.features import Features, read_features, to_table, writer
+from triaxis.logits.features import Features
+from triaxis.logits.features_file import read_features, to_table, writer
 from triaxis.logits.schema import features_schema
 
 
