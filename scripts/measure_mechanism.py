@@ -17,7 +17,7 @@ with reporting(snakemake.log[0]):
     rotaries = rope_file.from_table(parquet.read_parquet(snakemake.input.rope))
     length = complex_form.sequence_length(path)
     grid = additivity.make_grid(length, **params.grid)
-    design = axes.Design(np.tril(np.ones((length, length), dtype=bool)))
+    design = axes.Design(length)
     metadata = provenance.describe(params, parquet.read_metadata(path))
     for measure, output, schema in (
         (partial(additivity.measure_additivity, grid=grid), outputs.additivity, ADDITIVITY),

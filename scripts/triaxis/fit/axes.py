@@ -1,184 +1,182 @@
 """The three-axis fit W_ij ~ a_{i-j} + b_i + c_j of a logit matrix, from its sums over each axis.
 
-Least squares needs only the normal equations: N beta = t, where N counts the cells that two levels share and t
-holds the sums of W over each level. N depends on the length alone, so it is factored once and serves every head,
-sequence and model. Han & Ji 2025, section 3; docs/method/fit.md.
+Least squares needs only the normal equations N beta = t: t holds the sums of W over each level, and N beta those of the
+fit that beta makes. These are a few running sums, so conjugate gradients solve the equations in time linear in the
+length, and no matrix is formed. Han & Ji 2025, section 3; docs/method/fit.md. Imports torch and numpy alone.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+import torch
 
-Array = NDArray[np.float64]
+from triaxis.fit.combinations import AXES, FULL
+from triaxis.fit.groups import Groups, all_counts, draw_groups
 
-AXES = ("distance", "query", "key")
-FULL = "+".join(AXES)
-COMBINATIONS = (FULL, "distance+key", "query+key", *AXES)
-PRIME = 2**31 - 1
+Tensor = torch.Tensor
 
-
-@dataclass(frozen=True)
-class Half:
-    """A pseudo-random half of the cells: (i, j) with (a i + b j + c mod PRIME)^2 mod PRIME odd.
-
-    Integers only, so that SQL and numpy agree on every cell; squared, so that no axis sees a pattern.
-    """
-
-    a: int
-    b: int
-    c: int
-
-    def contains(self, query: NDArray[np.integer], key: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Whether each cell (query, key) is in the half; the arguments broadcast."""
-        mixed = (query.astype(np.int64) * self.a + key.astype(np.int64) * self.b + self.c) % PRIME
-        return mixed * mixed % PRIME % 2 == 1
+# The residual at which a solution counts as found, as a share of the first one and of the sums themselves: a residual
+# of rounding alone cannot shrink. Tests see 30 steps at most, which do not grow with the length.
+TOLERANCE = 1e-12
+ROUNDING = 1e-14
+MOST_STEPS = 500
 
 
-def draw_half(length: int, seed: int) -> Half:
-    """The first half drawn from `seed` that determines every component of the fit, up to the null space.
-
-    Attempt n = 0, 1, ... draws a, b, c in turn, uniform over 1 to PRIME - 1, with numpy's default generator (PCG64)
-    seeded with [seed, n].
-
-    A level that the half never shows could not be predicted for the other half. Only the levels near the three
-    corners of the triangle, which have few cells, can fail; they are tried first. Raises ValueError if length < 2.
-    """
-    if length < 2:
-        raise ValueError(f"a half needs at least 2 positions, not {length}")
-    small = min(length, 32)
-    for attempt in range(100_000):
-        a, b, c = (int(x) for x in np.random.default_rng([seed, attempt]).integers(1, PRIME, 3))
-        half = Half(a, b, c)
-        start = np.tril(half.contains(*np.ogrid[:small, :small]))
-        end = np.tril(half.contains(*np.ogrid[length - small : length, length - small : length]))
-        if start.any(1).all() and end.any(0).all() and _determines_all(half_mask(length, half)):
-            return half
-    raise ValueError(f"no half of the cells of length {length} determines every component")
-
-
-def half_mask(length: int, half: Half) -> NDArray[np.bool_]:
-    """(length, length): the causal cells that are in the half."""
-    return np.tril(half.contains(*np.ogrid[:length, :length]))
-
-
-def _determines_all(mask: NDArray[np.bool_]) -> bool:
-    """Whether these cells determine every component, up to the null space, so that they predict every other cell.
-
-    Every level must have a cell. In a short sequence that is not enough, as the cells may fall apart into groups
-    that share no level; of 100 seeds of each length from 18 to 64, none did.
-    """
-    if not _levels(mask).all():
-        return False
-    rank = parameters(FULL, len(mask))
-    return len(mask) > 64 or int(np.linalg.matrix_rank(Design(mask).normal, hermitian=True)) == rank
-
-
-def _by_distance(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Causal mask[query, key] -> the same cells as [distance, key]."""
-    length = len(mask)
-    query = np.arange(length)[:, None] + np.arange(length)[None]
-    inside = query < length
-    return mask[np.where(inside, query, 0), np.arange(length)[None]] & inside
-
-
-def _levels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(3, length): the number of cells of each distance, query and key."""
-    return np.stack([_by_distance(mask).sum(1), mask.sum(1), mask.sum(0)])
+def device_with_doubles(device: torch.device) -> torch.device:
+    """`device`, or the CPU where it has no float64 (MPS)."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 class Design:
-    """The design of the fit for one set of causal cells: mask (length, length).
+    """The design of the fit of matrices of one length, for all causal cells or, with `groups`, those not held out.
 
-    counts: (3, length) cells of each level, in the order of AXES.
+    counts: (3, length) cells of each level, in the order of AXES, as float64. cells: how many there are.
     """
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self.mask = mask
-        self.length = len(mask)
-        self.counts = _levels(mask)
-        self.cells = int(mask.sum())
-        self._factors: dict[str, tuple[Array, bool]] = {}
+    def __init__(self, length: int, groups: Groups | None = None, device: torch.device | str = "cpu") -> None:
+        self.length = length
+        counts = all_counts(length) if groups is None else all_counts(length) - groups.counts()
+        self.counts = torch.from_numpy(counts.astype(float)).to(device)
+        self.cells = int(counts[1].sum())
+        self._heldout = None if groups is None else _HeldOut(groups, device)
 
-    @cached_property
-    def normal(self) -> Array:
-        """(3 length, 3 length): N[u, v] = cells that level u and level v share."""
-        by_key = _by_distance(self.mask)
-        query, key = np.nonzero(self.mask)
-        by_query = np.zeros_like(self.mask)
-        by_query[query - key, query] = True
-        blocks = [
-            [np.diag(self.counts[0]), by_query, by_key],
-            [by_query.T, np.diag(self.counts[1]), self.mask],
-            [by_key.T, self.mask.T, np.diag(self.counts[2])],
-        ]
-        return np.block(blocks).astype(np.float64)
+    def normal(self, coefficients: Tensor, axes: str = FULL) -> Tensor:
+        """N beta: the sums over each level of a_{i-j} + b_i + c_j; (n, 3, length) -> (n, 3, length).
 
-    def levels(self, axes: str) -> NDArray[np.bool_]:
-        """(3 length,): which unknowns the combination `axes` uses."""
-        return np.repeat([axis in axes.split("+") for axis in AXES], self.length)
+        axes: those whose coefficients are not 0, and whose sums are wanted; sums over the others may be left out.
+        """
+        a, b, c = coefficients.unbind(1)
+        up_a, down_b, up_c = a.cumsum(-1), backwards(b), c.cumsum(-1)
+        others = torch.stack([down_b + up_c.flip(-1), up_a + up_c, down_b + up_a.flip(-1)], dim=1)
+        if self._heldout is not None:
+            others = 2 / 3 * (others - self._heldout.turned(a, b, c, "distance" in axes))
+        return self.counts * coefficients + others
 
-    def solve(self, axes: str, totals: Array) -> Array:
+    def solve(self, axes: str, totals: Tensor) -> Tensor:
         """Least-squares coefficients (n, 3, length), 0 for the axes not used; totals: (n, 3, length) sums of W.
 
-        Where the solution is not unique, it is the one orthogonal to the null space.
+        Conjugate gradients, with the counts as preconditioner. Where the solution is not unique, it is the one that
+        they reach from the mean of W. Raises RuntimeError if they do not converge.
         """
-        used = self.levels(axes)
-        if axes not in self._factors:
-            null = null_space(axes, self.length)
-            # Adding the null space's projector makes N definite and leaves the solutions orthogonal to it alone.
-            lifted = self.normal[np.ix_(used, used)] + self.length * null.T @ null
-            self._factors[axes] = cho_factor(lifted, lower=True, overwrite_a=True, check_finite=False)
-        coefficients = np.zeros((len(totals), 3 * self.length))
-        right = totals.reshape(len(totals), -1)[:, used]
-        coefficients[:, used] = cho_solve(self._factors[axes], right.T, check_finite=False).T
-        return coefficients.reshape(totals.shape)
+        used = torch.tensor([axis in axes.split("+") for axis in AXES], device=totals.device)[:, None]
+        first = int(used[:, 0].nonzero()[0])
+        solution = torch.zeros_like(totals)
+        # The mean, which every combination can fit, goes first: what is left is small where W is far from 0.
+        solution[:, first] = totals[:, first].sum(-1, keepdim=True) / self.cells
+        residual = self._consistent(axes, used * (totals - self.normal(solution, axes)))
+        scaled = residual / self.counts
+        size = _dot(residual, scaled)
+        goal = torch.maximum(TOLERANCE**2 * size, ROUNDING**2 * _dot(used * totals, totals / self.counts))
+        direction = scaled
+        for _ in range(MOST_STEPS):
+            open_ = ~(size <= goal)
+            if not open_.any():
+                return solution
+            image = used * self.normal(direction, axes)
+            step = torch.where(open_, size / _dot(direction, image), 0.0)[:, None, None]
+            solution = solution + step * direction
+            residual = residual - step * image
+            scaled = residual / self.counts
+            size, before = _dot(residual, scaled), size
+            direction = scaled + torch.where(open_, size / before, 0.0)[:, None, None] * direction
+        raise RuntimeError(f"the fit of {axes} to matrices of length {self.length} did not converge")
+
+    def _consistent(self, axes: str, totals: Tensor) -> Tensor:
+        """Without what no coefficients can give, which is rounding: the axes' sums of one matrix agree. (n, 3, length).
+
+        It is taken from each level in proportion to its cells.
+        """
+        null = null_space(axes, self.length).to(totals.device)
+        if not len(null):
+            return totals
+        weighted = self.counts * null
+        shares = torch.linalg.solve((null.flatten(1) @ weighted.flatten(1).T), null.flatten(1) @ totals.flatten(1).T)
+        return totals - torch.einsum("kn,kal->nal", shares, weighted)
 
 
-def designs(length: int, half_seed: int) -> tuple[Design, Design]:
-    """The designs of all causal cells and of the half of them that the held-out fit sees."""
-    whole = np.tril(np.ones((length, length), dtype=bool))
-    return Design(whole), Design(half_mask(length, draw_half(length, half_seed)))
+class _HeldOut:
+    """What the held-out cells take from the normal equations: (1 + 2 Re u_i conj(v_j)) / 3 is 1 for them (Groups.roots).
+
+    A sum over a distance is a correlation, and one of the distance component over a query or a key another.
+    """
+
+    def __init__(self, groups: Groups, device: torch.device | str) -> None:
+        u, v = (torch.from_numpy(roots).to(device) for roots in groups.roots())
+        self.size = fft_size(len(u))
+        self.u, self.v, self.v_conj = u, v, v.conj().resolve_conj()
+        self.u_spectrum, self.v_conj_spectrum = torch.fft.fft(u, self.size), torch.fft.fft(self.v_conj, self.size)
+        self.v_spectrum_conj = torch.fft.fft(v, self.size).conj().resolve_conj()
+
+    def turned(self, a: Tensor, b: Tensor, c: Tensor, with_distance: bool) -> Tensor:
+        """The real parts of the sums over each level of u_i conj(v_j) times the components of the other two axes:
+        (n, length) each -> (n, 3, length). Without the distance axis, a is 0 and its sums are left out."""
+        bu, cv = b * self.u, c * self.v_conj
+        by_distance, by_query, by_key = torch.zeros_like(bu), cv.cumsum(-1), backwards(bu)
+        if with_distance:
+            a_spectrum, b_spectrum, c_spectrum = (torch.fft.fft(x, self.size) for x in (a, bu, c * self.v))
+            by_distance = self._inverse(b_spectrum * self.v_spectrum_conj + self.u_spectrum * c_spectrum.conj())
+            by_query = by_query + self._inverse(a_spectrum * self.v_conj_spectrum)
+            by_key = by_key + self._inverse(self.u_spectrum * a_spectrum.conj())
+        return torch.stack([by_distance.real, (self.u * by_query).real, (self.v_conj * by_key).real], dim=1)
+
+    def _inverse(self, spectrum: Tensor) -> Tensor:
+        return torch.fft.ifft(spectrum)[..., : len(self.u)]
 
 
-def null_space(axes: str, length: int) -> Array:
-    """(dimension, unknowns): an orthonormal basis of the changes of the coefficients that change no fit.
+def fft_size(length: int) -> int:
+    """The power of two that holds a correlation of two sequences of `length`."""
+    return 1 << (2 * length - 1).bit_length()
+
+
+def backwards(values: Tensor) -> Tensor:
+    """Running sums from the end: (..., length) -> (..., length)."""
+    return values.flip(-1).cumsum(-1).flip(-1)
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """(n, 3, length) each -> (n,)."""
+    return (left * right).sum((1, 2))
+
+
+def designs(length: int, seed: int, device: torch.device | str = "cpu") -> tuple[Design, Design]:
+    """The designs of all causal cells, and of those that the held-out fit sees."""
+    return Design(length, device=device), Design(length, draw_groups(length, seed), device)
+
+
+def null_space(axes: str, length: int) -> Tensor:
+    """(dimension, 3, length): an orthonormal basis of the changes of the coefficients that change no fit.
 
     Two constants and one linear trend for all three axes (age-period-cohort), one constant for two axes.
     """
-    used = axes.split("+")
-    one, ramp = np.ones(length), np.arange(length, dtype=np.float64)
-    if len(used) == 1:
-        return np.zeros((0, length))
-    if len(used) == 2:
-        basis = np.concatenate([one, -one])[None]
+    used = [axis in axes.split("+") for axis in AXES]
+    one, zero = torch.ones(length, dtype=torch.float64), torch.zeros(length, dtype=torch.float64)
+    if sum(used) == 1:
+        return torch.zeros(0, 3, length, dtype=torch.float64)
+    if sum(used) == 2:
+        first, second = (number for number, is_used in enumerate(used) if is_used)
+        basis = torch.zeros(1, 3, length, dtype=torch.float64)
+        basis[0, first], basis[0, second] = one, -one
     else:
-        basis = np.stack(
-            [
-                np.concatenate([one, -one, 0 * one]),
-                np.concatenate([one, 0 * one, -one]),
-                np.concatenate([ramp, -ramp, ramp]),
-            ]
-        )
-    return np.linalg.qr(basis.T)[0].T
+        ramp = torch.arange(length, dtype=torch.float64)
+        directions = [(one, -one, zero), (one, zero, -one), (ramp, -ramp, ramp)]
+        basis = torch.stack([torch.stack(direction) for direction in directions])
+    return torch.linalg.qr(basis.flatten(1).T)[0].T.unflatten(1, (3, length))
 
 
 def parameters(axes: str, length: int) -> int:
     """The number of free parameters: 3 length - 3 for all three axes, 2 length - 1 for two, length for one."""
-    return len(axes.split("+")) * length - len(null_space(axes, length))
+    used = len(axes.split("+"))
+    return used * length - (0, 1, 3)[used - 1]
 
 
 @dataclass(frozen=True)
 class Sums:
     """Sums over the cells of n logit matrices. totals: (n, 3, length) of W over each level; squares: (n,) of W^2."""
 
-    totals: Array
-    squares: Array
+    totals: Tensor
+    squares: Tensor
 
     @property
-    def total(self) -> Array:
+    def total(self) -> Tensor:
         """(n,): the sum of W over all cells, each of which has exactly one query."""
         return self.totals[:, 1].sum(-1)
 
@@ -188,82 +186,76 @@ class Sums:
 
 @dataclass(frozen=True)
 class Fit:
-    """A least-squares fit of n logit matrices; arrays (n,), coefficients (n, 3, length) without a gauge."""
+    """A least-squares fit of n logit matrices; tensors (n,), coefficients (n, 3, length) without a gauge."""
 
-    coefficients: Array
-    r: Array
-    r2: Array
-    adjusted_r2: Array
-    heldout_r: Array
+    coefficients: Tensor
+    r: Tensor
+    r2: Tensor
+    adjusted_r2: Tensor
+    heldout_r: Tensor
     null_r: float
     cells: int
     parameters: int
 
 
-def fit_axes(sums: Sums, half_sums: Sums, whole: Design, half: Design, axes: str) -> Fit:
+def fit_axes(sums: Sums, heldout: Sums, whole: Design, seen: Design, axes: str) -> Fit:
     """Least squares of W_ij ~ the sum of the components named in `axes`, from the sums of W over each axis.
 
-    r: Pearson correlation of W with its fit. adjusted_r2: 1 - (1 - r2)(n - 1)/(n - p). heldout_r: correlation on
-    the other half of the cells of the fit to `half`. null_r: sqrt((p - 1)/(n - 1)), the r of iid noise. All are
-    NaN for a constant matrix. Raises ValueError if the sums and the designs differ in length. Han & Ji 2025,
-    section 3; Theil 1961 for the adjustment.
+    heldout: the sums of the cells that are in `whole` and not in `seen`. r: Pearson correlation of W with its fit.
+    adjusted_r2: 1 - (1 - r2)(n - 1)/(n - p). heldout_r: correlation on the held-out cells of the fit to `seen`. null_r:
+    sqrt((p - 1)/(n - 1)), the r of iid noise. All are NaN for a constant matrix. Raises ValueError if the sums and the
+    designs differ in length. Han & Ji 2025, section 3; Theil 1961 for the adjustment.
     """
-    if sums.totals.shape[1:] != (3, whole.length) or half.length != whole.length:
-        raise ValueError(f"sums of shape {sums.totals.shape} for a design of length {whole.length}")
+    if sums.totals.shape[1:] != (3, whole.length) or seen.length != whole.length:
+        raise ValueError(f"sums of shape {tuple(sums.totals.shape)} for a design of length {whole.length}")
     cells, free = whole.cells, parameters(axes, whole.length)
     coefficients = whole.solve(axes, sums.totals)
-    explained = (coefficients * sums.totals).sum((1, 2)) - sums.total**2 / cells
+    explained = _dot(coefficients, sums.totals) - sums.total**2 / cells
     spread = _spread(sums.squares, sums.total, cells)
-    r2 = np.divide(explained, spread, out=np.full_like(spread, np.nan), where=spread > 0)
-    r2 = np.clip(r2, 0.0, 1.0)
+    r2 = torch.where(spread > 0, explained / spread, torch.nan).clamp(0, 1)
     return Fit(
         coefficients,
-        np.sqrt(r2),
+        r2.sqrt(),
         r2,
         1 - (1 - r2) * (cells - 1) / (cells - free),
-        _correlate(half.solve(axes, half_sums.totals), sums - half_sums, whole, half),
-        float(np.sqrt((free - 1) / (cells - 1))),
+        _correlate(seen.solve(axes, (sums - heldout).totals), heldout, whole, seen),
+        ((free - 1) / (cells - 1)) ** 0.5,
         cells,
         free,
     )
 
 
-def _spread(squares: Array, total: Array, cells: int) -> Array:
+def _spread(squares: Tensor, total: Tensor, cells: int) -> Tensor:
     """(n,): the sum of squares about the mean, 0 if below rounding: there is no variance to explain."""
     spread = squares - total**2 / cells
-    return np.where(spread > 1e-12 * squares, spread, 0.0)
+    return torch.where(spread > 1e-12 * squares, spread, 0.0)
 
 
-def _correlate(coefficients: Array, rest: Sums, whole: Design, half: Design) -> Array:
-    """(n,): correlation of W with the fit `coefficients` (n, 3, length) over the cells of `whole` not in `half`."""
-    cells = whole.cells - half.cells
-    beta = coefficients.reshape(len(coefficients), -1)
-    fitted = (coefficients * (whole.counts - half.counts)).sum((1, 2))
-    fitted_squares = np.einsum("nu,nu->n", beta @ (whole.normal - half.normal), beta)
+def _correlate(coefficients: Tensor, heldout: Sums, whole: Design, seen: Design) -> Tensor:
+    """(n,): correlation of W with the fit `coefficients` (n, 3, length) over the cells of `whole` not in `seen`."""
+    cells = whole.cells - seen.cells
+    fitted = _dot(coefficients, (whole.counts - seen.counts).expand_as(coefficients))
+    fitted_squares = _dot(coefficients, whole.normal(coefficients) - seen.normal(coefficients))
     # Each cell's fit is a sum over three axes, so the products over axes add up to sum W f.
-    covariance = (coefficients * rest.totals).sum((1, 2)) - rest.total * fitted / cells
-    variances = _spread(rest.squares, rest.total, cells) * _spread(fitted_squares, fitted, cells)
-    return np.divide(covariance, np.sqrt(variances), out=np.full_like(variances, np.nan), where=variances > 0)
+    covariance = _dot(coefficients, heldout.totals) - heldout.total * fitted / cells
+    variances = _spread(heldout.squares, heldout.total, cells) * _spread(fitted_squares, fitted, cells)
+    return torch.where(variances > 0, covariance / variances.sqrt(), torch.nan)
 
 
-def fix_gauge(coefficients: Array, counts: NDArray[np.int64]) -> Array:
+def fix_gauge(coefficients: Tensor, counts: Tensor) -> Tensor:
     """The same fits (n, 3, length) in the stated gauge; counts: (3, length) cells of each level.
 
     The query and key components have count-weighted mean 0 and the key component has no count-weighted linear
     trend; the distance component holds the rest, the overall mean included. docs/method/fit.md,
     "Identifiability".
     """
-    distance, query, key = (coefficients[:, axis].copy() for axis in range(3))
-    positions = np.arange(coefficients.shape[-1], dtype=np.float64)
-    weight = counts[2] / counts[2].sum()
-    centred = positions - weight @ positions
-    slope = (key @ (weight * centred)) / (weight @ centred**2)
+    distance, query, key = coefficients.unbind(1)
+    positions = torch.arange(coefficients.shape[-1], dtype=counts.dtype, device=counts.device)
+    weights = counts / counts.sum(-1, keepdim=True)
+    centred = positions - weights[2] @ positions
+    slope = (key @ (weights[2] * centred)) / (weights[2] @ centred**2)
     # slope * j = slope * i - slope * (i - j): a trend of the keys is one of the queries and distances.
-    key -= slope[:, None] * positions
-    query += slope[:, None] * positions
-    distance -= slope[:, None] * positions
-    for component, axis in ((query, 1), (key, 2)):
-        mean = component @ (counts[axis] / counts[axis].sum())
-        component -= mean[:, None]
-        distance += mean[:, None]
-    return np.stack([distance, query, key], axis=1)
+    trend = slope[:, None] * positions
+    distance, query, key = distance - trend, query + trend, key - trend
+    query_mean, key_mean = (query @ weights[1])[:, None], (key @ weights[2])[:, None]
+    return torch.stack([distance + query_mean + key_mean, query - query_mean, key - key_mean], dim=1)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.base.stats import weighted_correlation
-from triaxis.fit.axes import FULL, Design, fix_gauge
+from triaxis.fit.axes import Design, fix_gauge
+from triaxis.fit.combinations import FULL
 from triaxis.length.schema import COMPONENTS
 from triaxis.logits.logits import logits
 
@@ -63,11 +65,11 @@ def continue_components(query: Array, key: Array, rotary: Rotary, training_lengt
 def distance_component(matrices: Array) -> Array:
     """a_d of the three-axis fit of (heads, n, n) logits, causal cells, in the stated gauge: (heads, n)."""
     n = matrices.shape[1]
-    design = Design(np.tril(np.ones((n, n), dtype=bool)))
+    design = Design(n)
     causal = np.tril(matrices)
     diagonals = np.stack([np.trace(matrices, offset=-d, axis1=1, axis2=2) for d in range(n)], axis=1)
-    totals = np.stack([diagonals, causal.sum(2), causal.sum(1)], axis=1)
-    return fix_gauge(design.solve(FULL, totals), design.counts)[:, 0]
+    totals = torch.from_numpy(np.stack([diagonals, causal.sum(2), causal.sum(1)], axis=1))
+    return fix_gauge(design.solve(FULL, totals), design.counts)[:, 0].numpy()
 
 
 def to_table(method: str, length: int, layers: Mapping[int, Continued]) -> pa.Table:

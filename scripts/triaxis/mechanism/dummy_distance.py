@@ -9,11 +9,13 @@ matrix".
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.base.stats import weighted_correlation
-from triaxis.fit.axes import FULL, Design, fix_gauge
+from triaxis.fit.axes import Design, fix_gauge
+from triaxis.fit.combinations import FULL
 from triaxis.logits.features import Features
 from triaxis.mechanism.complex_form import Complex, heads_as_components, rows_of, turns_at
 from triaxis.mechanism.schema import DUMMIES
@@ -59,8 +61,13 @@ def key_spectrum(query: Complex, key: Complex, design: Design) -> Complex:
     totals = np.zeros((2, by_axis.shape[0], 3, len(query)))
     totals[:, :, 1:] = by_axis.real, by_axis.imag
     flat = totals.reshape(-1, 3, len(query))
-    component = fix_gauge(design.solve("query+key", flat), design.counts)[:, 2].reshape(2, -1, len(query))
+    component = _solve(design, "query+key", flat)[:, 2].reshape(2, -1, len(query))
     return component[0] + 1j * component[1]
+
+
+def _solve(design: Design, axes: str, totals: Array) -> Array:
+    """The coefficients (n, 3, length) of one combination of axes, in the gauge of `fix_gauge`."""
+    return fix_gauge(design.solve(axes, torch.from_numpy(totals)), design.counts).numpy()
 
 
 def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], design: Design) -> pa.Table:
@@ -73,7 +80,7 @@ def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], 
     heads = list(heads_as_components(features, rotary))
     turn = turns_at(rotary, np.arange(design.length))
     totals = np.stack([true_totals(query, key, turn) for _, query, key in heads])
-    true = fix_gauge(design.solve(FULL, totals), design.counts)
+    true = _solve(design, FULL, totals)
     if not len(rotary.frequency):
         mean = totals[:, 1].sum(-1) / design.cells
         columns = {name: np.full(len(heads), np.nan) for name in ("distance", "key_correlation", "component")}
@@ -86,7 +93,7 @@ def fit_layer(features: Features, rotary: Rotary, distances: NDArray[np.int64], 
             {
                 "head": np.full(len(distances), head),
                 "distance": distances,
-                "key_correlation": weighted_correlation(components, own[2], design.counts[2].astype(np.float64)),
+                "key_correlation": weighted_correlation(components, own[2], design.counts[2].numpy()),
                 "mean": (chosen @ query_sums(query, key).sum(0)).real / design.cells,
                 "component": own[0][distances],
             }

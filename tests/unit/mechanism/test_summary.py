@@ -25,7 +25,7 @@ from triaxis.mechanism.surface import typical_surface
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
 GRID = make_grid(LENGTH, 3, 10, 9)
-DESIGN = Design(np.tril(np.ones((LENGTH, LENGTH), dtype=bool)))
+DESIGN = Design(LENGTH)
 
 
 SEQUENCES = 5
