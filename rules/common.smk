@@ -127,6 +127,11 @@ def by_length(amount, cell_bytes):
     return growing(amount + math.ceil(cell_bytes * config["sequences"]["length"] ** 2 / 2**20))
 
 
+def by_tokens(amount, token_bytes):
+    """As `growing`, in MB, for what also holds vectors: `token_bytes` for each token of a sequence."""
+    return growing(amount + math.ceil(token_bytes * config["sequences"]["length"] / 2**20))
+
+
 def check_targets(jobs):
     """End with one line if a target is asked for that is made of queries and keys before rotation, and there are none."""
     asked = set(EXPERIMENTS) & {job.rule.name for job in jobs}

@@ -1,5 +1,14 @@
-# From queries and keys to logits to sums to fits. `logits.keep` says which logits are written: all, those of the first
-# sequence of each shard, or none; what is not written is summed as it is made.
+# From queries and keys to fits. With `logits.keep: all`, by way of logits/ and sums/; else straight from features/, in time
+# and memory linear in the length. Models captured at the softmax have no features: their logits are summed as they come.
+
+# The first tokens of each sequence that are fitted, so many: all of them, and fits.prefixes.
+LENGTHS = [config["sequences"]["length"], *config["fits"]["prefixes"]]
+
+# Models whose fits are made of sums/.
+SUMMED = MODELS if KEEP == "all" else CAPTURED
+
+# The cells of a (layer, head) that logits/ has, if it is a sample.
+SAMPLE = config["logits"]["sample_cells"] if KEEP == "sample" else None
 
 
 rule extract_features:
@@ -48,13 +57,15 @@ if ROTARY:
             "../envs/analysis.yaml"
         threads: 2
         resources:
-            # One layer at a time: 40 bytes a logit, of 32 heads.
-            mem_mb=by_length(4000, 32 * 40),
+            # One layer at a time: 40 bytes a logit, of 32 heads; a sample's matrices have twice the causal cells.
+            mem_mb=(
+                by_length(4000, 32 * 40) if SAMPLE is None else growing(4000 + math.ceil(32 * 40 * 2 * SAMPLE / 2**20))
+            ),
             runtime=growing(60),
         params:
             code=code_hash("scripts/dump_logits.py"),
             heads=config["logits"]["heads"],
-            first_alone=KEEP == "sample",
+            sample=SAMPLE,
         message:
             "Writing logits: {wildcards.model}, shard {wildcards.shard}"
         script:
@@ -88,7 +99,7 @@ if CAPTURED:
             random_seed=lambda wildcards: MODELS[wildcards.model],
             layers=config["features"]["layers"],
             heads=config["logits"]["heads"],
-            first_alone=KEEP == "sample",
+            sample=SAMPLE,
         message:
             "Capturing logits: {wildcards.model}, shard {wildcards.shard}"
         script:
@@ -115,45 +126,12 @@ if KEEP == "all":
             runtime=growing(60),
         params:
             code=code_hash("scripts/sum_logits.py"),
-            length=config["sequences"]["length"],
-            half_seed=config["fits"]["half_seed"],
+            lengths=LENGTHS,
+            heldout_seed=config["fits"]["heldout_seed"],
         message:
             "Summing logits: {wildcards.model}, shard {wildcards.shard}"
         script:
             "../scripts/sum_logits.py"
-
-
-if KEEP != "all" and ROTARY:
-
-    rule sum_features:
-        input:
-            features="results/features/model={model}/shard-{shard}.parquet",
-            rope="results/rope/model={model}/shard-{shard}.parquet",
-        output:
-            "results/sums/model={model}/shard-{shard}.parquet",
-        log:
-            "logs/sum_features/{model}-{shard}.log",
-        benchmark:
-            "logs/sum_features/{model}-{shard}.tsv"
-        wildcard_constraints:
-            model=one_of(ROTARY),
-        conda:
-            "../envs/gpu.yaml"
-        threads: 2
-        resources:
-            # One layer at a time: 64 bytes a logit, of 32 heads.
-            mem_mb=by_length(4000, 32 * 64),
-            runtime=growing(60),
-        params:
-            code=code_hash("scripts/sum_features.py"),
-            device=RUN["device"],
-            heads=config["logits"]["heads"],
-            length=config["sequences"]["length"],
-            half_seed=config["fits"]["half_seed"],
-        message:
-            "Summing logits unwritten: {wildcards.model}, shard {wildcards.shard}"
-        script:
-            "../scripts/sum_features.py"
 
 
 if KEEP != "all" and CAPTURED:
@@ -174,7 +152,7 @@ if KEEP != "all" and CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
-            # The model, and as sum_features.
+            # The model, and one layer at a time: 64 bytes a logit, of 32 heads.
             mem_mb=by_length(8000, 32 * 64),
             runtime=growing(60),
         params:
@@ -183,38 +161,76 @@ if KEEP != "all" and CAPTURED:
             random_seed=lambda wildcards: MODELS[wildcards.model],
             layers=config["features"]["layers"],
             heads=config["logits"]["heads"],
-            half_seed=config["fits"]["half_seed"],
+            lengths=LENGTHS,
+            heldout_seed=config["fits"]["heldout_seed"],
         message:
             "Summing captured logits unwritten: {wildcards.model}, shard {wildcards.shard}"
         script:
             "../scripts/sum_captured.py"
 
 
-rule fit_axes:
-    input:
-        "results/sums/model={model}/shard-{shard}.parquet",
-    output:
-        fits="results/fits/model={model}/shard-{shard}.parquet",
-        components="results/components/model={model}/shard-{shard}.parquet",
-    log:
-        "logs/fit_axes/{model}-{shard}.log",
-    benchmark:
-        "logs/fit_axes/{model}-{shard}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 2
-    resources:
-        # The normal equations of all cells and of the held-out half, and their factors.
-        mem_mb=by_length(2000, 600),
-        runtime=growing(30),
-    params:
-        code=code_hash("scripts/fit_axes.py"),
-        length=config["sequences"]["length"],
-        half_seed=config["fits"]["half_seed"],
-    message:
-        "Fitting three axes: {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/fit_axes.py"
+if SUMMED:
+
+    rule fit_axes:
+        input:
+            "results/sums/model={model}/shard-{shard}.parquet",
+        output:
+            fits="results/fits/model={model}/shard-{shard}.parquet",
+            components="results/components/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/fit_axes/{model}-{shard}.log",
+        benchmark:
+            "logs/fit_axes/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(SUMMED),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 2
+        resources:
+            mem_mb=growing(4000),
+            runtime=growing(30),
+        params:
+            code=code_hash("scripts/fit_axes.py"),
+            lengths=LENGTHS,
+            heldout_seed=config["fits"]["heldout_seed"],
+        message:
+            "Fitting three axes: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/fit_axes.py"
+
+
+if KEEP != "all" and ROTARY:
+
+    rule fit_features:
+        input:
+            features="results/features/model={model}/shard-{shard}.parquet",
+            rope="results/rope/model={model}/shard-{shard}.parquet",
+        output:
+            fits="results/fits/model={model}/shard-{shard}.parquet",
+            components="results/components/model={model}/shard-{shard}.parquet",
+        log:
+            "logs/fit_features/{model}-{shard}.log",
+        benchmark:
+            "logs/fit_features/{model}-{shard}.tsv"
+        wildcard_constraints:
+            model=one_of(ROTARY),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 2
+        resources:
+            # One layer at a time, of 32 heads.
+            mem_mb=by_tokens(4000, 150_000),
+            runtime=growing(60),
+        params:
+            code=code_hash("scripts/fit_features.py"),
+            device=RUN["device"],
+            heads=config["logits"]["heads"],
+            lengths=LENGTHS,
+            heldout_seed=config["fits"]["heldout_seed"],
+        message:
+            "Fitting three axes: {wildcards.model}, shard {wildcards.shard}"
+        script:
+            "../scripts/fit_features.py"
 
 
 rule tabulate_fits:
@@ -281,17 +297,55 @@ rule tabulate_headline:
         "../scripts/tabulate_headline.py"
 
 
+if config["fits"]["prefixes"]:
+
+    rule tabulate_prefixes:
+        input:
+            fits=shards_of("fits"),
+            records=expand(kept_here("resources/models/{base}.json"), base=config["models"]),
+            additive=["results/tables/additive_prefixes.csv"] if "mechanism" in CHOSEN else [],
+        output:
+            report(
+                "results/tables/prefixes.csv",
+                caption="../report/prefixes_table.rst",
+                category="Three-axis fit",
+                labels={"result": "fits of the first tokens"},
+            ),
+        log:
+            "logs/tabulate_prefixes.log",
+        benchmark:
+            "logs/tabulate_prefixes.tsv"
+        conda:
+            "../envs/gpu.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(30),
+        params:
+            code=code_hash("scripts/tabulate_prefixes.py"),
+            models=list(MODELS),
+            bases=list(config["models"]),
+            training_length=config["length"]["training_length"],
+            samples=config["fits"]["bootstrap_samples"],
+            seed=config["fits"]["bootstrap_seed"],
+        message:
+            "Tabulating the fits of the first tokens"
+        script:
+            "../scripts/tabulate_prefixes.py"
+
+
 # The stages of every run, and the models that have them.
 FIT_STAGES = {
     "sequences": MODELS,
     "features": ROTARY,
     "rope": ROTARY,
     "logits": MODELS if KEEP != "none" else [],
-    **dict.fromkeys(["sums", "fits", "components"], MODELS),
+    "sums": SUMMED,
+    **dict.fromkeys(["fits", "components"], MODELS),
 }
 EXPERIMENTS["fit"] = Experiment(
     category="Three-axis fit",
-    tables=["headline", "axes"],
+    tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
     figure_tables=["heads"],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
     figures={
@@ -310,3 +364,7 @@ EXPERIMENTS["fit"] = Experiment(
         "distance": Figure({"components": shards_of("components")}, "distance component by layer", models=list(MODELS)),
     },
 )
+if config["fits"]["prefixes"]:
+    EXPERIMENTS["fit"].figures["prefixes"] = Figure(
+        {"table": "results/tables/prefixes.csv"}, "fits of the first tokens", models=list(MODELS)
+    )

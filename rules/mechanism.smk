@@ -17,7 +17,7 @@ rule measure_mechanism:
     benchmark:
         "logs/measure_mechanism/{model}-{shard}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        "../envs/gpu.yaml"
     # Many small matrix products: two jobs side by side are faster than one on two threads.
     threads: 1
     resources:

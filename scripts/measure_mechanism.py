@@ -3,8 +3,6 @@ and as related papers do."""
 
 from functools import partial
 
-import numpy as np
-
 from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting

@@ -5,7 +5,7 @@ import torch
 from triaxis.attention.at_softmax import capture_logits
 from triaxis.base import parquet
 from triaxis.base.errors import reporting
-from triaxis.fit.device_sums import MatrixSums
+from triaxis.fit.captured_sums import MatrixSums
 from triaxis.fit.schema import SUMS
 from triaxis.logits.logits import chosen_heads
 from triaxis.model.loading import open_model, run_metadata
@@ -22,10 +22,11 @@ with reporting(snakemake.log[0]):
     layers = None if params.layers == "all" else params.layers
     heads = None if params.heads == "all" else params.heads
     chosen = chosen_heads(heads, model.config.get_text_config().num_attention_heads)
-    sums = MatrixSums(tokens.shape[1], params.half_seed, model.device)
+    sums = MatrixSums(params.lengths, params.heldout_seed, model.device)
     with parquet.parquet_writer(snakemake.output[0], SUMS, metadata) as out:
 
         def write(sequence: int, layer: int, matrices: Tensor) -> None:
-            out.write_table(sums.rows(sequence, layer, chosen, matrices[chosen]))
+            for rows in sums.rows(sequence, layer, chosen, matrices[chosen]):
+                out.write_table(rows)
 
         capture_logits(model, tokens, numbers, layers, batch=params.batch, keep=write)

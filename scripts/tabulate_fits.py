@@ -3,11 +3,11 @@
 from triaxis.base import files, query, tables
 from triaxis.base.errors import reporting
 from triaxis.fit import summary
-from triaxis.fit.axes import COMBINATIONS
+from triaxis.fit.combinations import COMBINATIONS
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
-    table = summary.by_sequence(snakemake.input)
+    table = summary.of_whole_sequences(summary.by_sequence(snakemake.input))
     rows = [
         row
         for axes in COMBINATIONS

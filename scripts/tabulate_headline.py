@@ -3,7 +3,7 @@
 from triaxis.base import files, tables
 from triaxis.base.errors import reporting
 from triaxis.fit import summary
-from triaxis.fit.axes import FULL
+from triaxis.fit.combinations import FULL
 
 with reporting(snakemake.log[0]):
     rows = [row for row in tables.from_csv(snakemake.input.axes) if row["axes"] == FULL]

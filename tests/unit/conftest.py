@@ -66,7 +66,7 @@ def write_logits() -> Callable[..., Path]:
 
     def write(path: Path, matrices: np.ndarray, first: int = 0) -> Path:
         _, _, heads, length, _ = matrices.shape
-        cells = CausalCells(list(range(heads)), length)
+        cells = CausalCells(list(range(heads)), np.arange(length))
         with writer(path, {"model": "tiny"}) as out:
             for sequence, layers in enumerate(matrices.astype(np.float32), first):
                 for layer, values in enumerate(layers):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from triaxis.base import choices
-from triaxis.fit.axes import COMBINATIONS
+from triaxis.fit.combinations import COMBINATIONS
 from triaxis.length import figures as length_figures
 from triaxis.surgery.run import VARIANTS
 from triaxis.tolerance import figures as tolerance_figures

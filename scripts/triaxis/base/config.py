@@ -28,6 +28,7 @@ from triaxis.base.source_text import Source, parse_source, require_files, requir
 
 # Keys of earlier versions, and what takes their place.
 RENAMED = {
+    "fits.half_seed": "it is fits.heldout_seed now, of other cells: a third of them, not a half",
     "features.device": "it is run.device now",
     "features.dtype": "it is run.dtype now",
     "features.batch": "it is run.batch now",
@@ -223,8 +224,14 @@ class Logits(Section):
 
     keep: Literal["all", "sample", "none"] = Field(
         "all",
-        description="Which are written to logits/: all; sample, the first sequence of each shard; or none, and the "
-        "sums are taken on the device as the logits are made",
+        description="Which are written to logits/: all, and the fits are made of them; sample, some cells of the first "
+        "sequence of each shard; or none. With the latter two, the fits are made of the features, which takes time and "
+        "memory linear in the length and not its square",
+    )
+    sample_cells: Annotated[int, Field(ge=136)] = Field(
+        65536,
+        description="Of a sample, the most cells of a (layer, head): longer sequences are thinned to every so many-th "
+        "position, queries and keys alike; the default has every cell up to 361 tokens",
     )
     heads: Chosen = Field("all", description="The query heads to keep, counted from 0, or all")
 
@@ -232,7 +239,14 @@ class Logits(Section):
 class Fits(Section):
     """How the fits are judged."""
 
-    half_seed: Number = Field(0, description="The seed of the half of the cells that the held-out fit sees")
+    heldout_seed: Number = Field(0, description="The seed of the third of the cells that the held-out fit does not see")
+    prefixes: Annotated[
+        list[Annotated[int, Field(ge=16)]], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)
+    ] = Field(
+        [],
+        description="The first tokens of each sequence, so many, that are fitted by themselves too, such as [256, "
+        "1024]; at most sequences.length",
+    )
     bootstrap_samples: int = Field(2000, ge=100, description="Resamples of the sequences for the 95 % intervals")
     bootstrap_seed: Number = Field(0, description="The seed of the resampling")
 
@@ -604,6 +618,14 @@ class Config(Section):
     def _check_sizes(self) -> Self:
         """A part is at most as large as its whole; a part that is null follows it."""
         count, shard, length = self.sequences.count, self.sequences.shard, self.sequences.length
+        for prefix in self.fits.prefixes:
+            if prefix > length:
+                raise refuse(
+                    f"holds {prefix}, more than sequences.length {length}: take it out, or raise sequences.length",
+                    "fits.prefixes",
+                )
+        # The whole sequence is fitted anyway.
+        self.fits.prefixes = [prefix for prefix in self.fits.prefixes if prefix < length]
         _follow("mechanism", self.mechanism, "queries", self.mechanism.queries, {"sequences.length": length})
         _follow("mechanism", self.mechanism, "keys", 128, {"sequences.length": length})
         _follow("mechanism", self.mechanism, "distances", 128, {"sequences.length": length})

@@ -94,7 +94,7 @@ class Design:
 
 
 class _HeldOut:
-    """What the held-out cells take from the normal equations: (1 + 2 Re u_i conj(v_j)) / 3 is 1 for them (Groups.roots).
+    """What the held-out cells take from the normal equations: (1 + 2 Re u_i conj(v_j)) / 3 is 1 for each.
 
     A sum over a distance is a correlation, and one of the distance component over a query or a key another.
     """

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from triaxis.base.query import Columns
 from triaxis.fit import summary
-from triaxis.fit.axes import AXES, COMBINATIONS, FULL
+from triaxis.fit.combinations import AXES, COMBINATIONS, FULL
 from triaxis.fit.summary import MatrixExample
 from triaxis.report.style import (
     BLUE,
@@ -67,9 +70,9 @@ def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
     grid = figure.add_gridspec(len(examples), 4, width_ratios=[1, 1, 1, 1.25])
     for row, example in enumerate(examples):
         distance, query, key = example.components
-        position = np.arange(len(query))
-        gap = position[:, None] - position
-        fit = np.where(gap >= 0, distance[np.abs(gap)] + query[:, None] + key, np.nan)
+        position, shown = np.arange(len(query)), example.positions
+        gap = shown[:, None] - shown
+        fit = np.where(gap >= 0, distance[np.abs(gap)] + query[shown, None] + key[shown], np.nan)
         residual = example.logits - fit
         low, high = np.nanpercentile(example.logits, [0.5, 99.5])
         bound = float(np.nanpercentile(np.abs(residual), 99.5))
@@ -79,8 +82,9 @@ def plot_matrices(examples: Sequence[MatrixExample]) -> Figure:
             panel = figure.add_subplot(grid[row, column])
             image = panel.imshow(values, vmin=least, vmax=most, cmap=colours)
             panel.spines[:].set_visible(False)
-            panel.set_xticks([0, len(query) - 1])
-            panel.set_yticks([0, len(query) - 1])
+            places, names = [0, len(shown) - 1], [str(shown[0]), str(shown[-1])]
+            panel.set_xticks(places, names)
+            panel.set_yticks(places, names)
             panel.set_xlabel("key", labelpad=-6)
             if column == 0:
                 panel.set_ylabel(f"{example.name}\nquery", labelpad=-6)
@@ -120,6 +124,64 @@ def plot_distance(components: Mapping[str, Array], layers: Mapping[str, Sequence
     return figure
 
 
+# A measure's column of prefixes.csv, what the figure calls it, and its colour.
+FITTED = [("mean_r", "r", BLUE), ("adjusted_r2", "adjusted R²", VERMILION)]
+ADDITIVE = [
+    ("mean_r_additive", "additive r", BLUE),
+    ("mean_key_independence", "key independence", GREEN),
+    ("mean_distance_independence", "distance independence", ORANGE),
+    ("mean_interaction", "interaction", VERMILION),
+]
+
+
+def plot_prefixes(rows: Mapping[str, Columns], models: Sequence[str]) -> Figure:
+    """The fit, and how additive the logits are, against how many first tokens are taken; a row a model.
+
+    rows: model -> its rows of prefixes.csv. Means over sequences, with their intervals where there are some. Without
+    the mechanism, the fit alone.
+    """
+    pairs = trained_and_control(models)
+    measured = any(np.isfinite(rows[model]["mean_r_additive"]).any() for model in models)
+    sides = [FITTED, ADDITIVE] if measured else [FITTED]
+    size = (WIDTH if measured else WIDTH / 2, 2.4 * len(pairs) + 0.5)
+    figure, panels = plt.subplots(len(pairs), len(sides), figsize=size, squeeze=False, sharex="row", sharey=True)
+    for line, pair in zip(panels, pairs, strict=True):
+        for panel, side in zip(line, sides, strict=True):
+            for model, style in zip(pair, ("-o", "--s"), strict=True):
+                if model is not None:
+                    _draw_measures(panel, rows[model], side, style)
+            if np.isfinite(length := rows[pair[0]]["training_length"][0]):
+                panel.axvline(length, color="black", linewidth=0.8, linestyle=":")
+            prefixes = rows[pair[0]]["prefix"]
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(prefixes, [f"{prefix:,}" for prefix in prefixes])
+            panel.minorticks_off()
+            panel.set_title(pair[0])
+            panel.set_xlabel("first tokens (log scale)")
+            panel.grid(axis="y", linewidth=0.3)
+        line[0].set_ylabel("mean over sequences")
+    for place, side in enumerate(sides):
+        handles = [Line2D([], [], color=colour, label=name) for _, name, colour in side]
+        if place == 0:
+            handles += [
+                Line2D([], [], color=GREY, marker="o", markersize=3, label="trained"),
+                Line2D([], [], color=GREY, marker="s", markersize=3, linestyle="--", label="random weights"),
+                Line2D([], [], color="black", linestyle=":", linewidth=0.8, label="training length"),
+            ]
+        panels[0, place].legend(handles=handles, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.12))
+    return figure
+
+
+def _draw_measures(panel: Axes, rows: Columns, side: Sequence[tuple[str, str, str]], style: str) -> None:
+    """One model's measures, an error bar where there is an interval."""
+    for column, _, colour in side:
+        values, low, high = (rows[f"{column}{end}"] for end in ("", "_low", "_high"))
+        spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
+        panel.errorbar(
+            rows["prefix"], values, spread, fmt=style, color=colour, markersize=3, elinewidth=0.8, capsize=1.5
+        )
+
+
 def heads(table: str, models: Sequence[str]) -> Figure:
     """r of the three-axis fit by layer and head, from heads.csv."""
     r = summary.r_by_head(table, FULL)
@@ -136,6 +198,11 @@ def axes(table: str, models: Sequence[str]) -> Figure:
 def matrices(fits: str, logits: str, components: str, model: str, length: int) -> Figure:
     """The logits of the best, the median and the worst head of a model beside their fit, residual and components."""
     return plot_matrices(summary.matrix_examples(fits, logits, components, length))
+
+
+def prefixes(table: str, models: Sequence[str]) -> Figure:
+    """The fit and its additivity against the number of first tokens, from prefixes.csv."""
+    return plot_prefixes(summary.by_prefix(table), models)
 
 
 def distance(components: Sequence[str], models: Sequence[str]) -> Figure:

@@ -11,28 +11,29 @@ from numpy.typing import NDArray
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
 from triaxis.base.query import Columns, Files
-from triaxis.base.stats import finite_mean, interval, mean
-from triaxis.fit.axes import AXES, FULL
+from triaxis.base.stats import finite_mean, interval, mean, mean_with_interval
+from triaxis.fit.combinations import AXES, FULL
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class MatrixExample:
-    """One logit matrix to show: name, r, logits (length, length) with NaN above the diagonal, components
-    (3, length) in the stated gauge."""
+    """One logit matrix to show: name, r, the n positions of its queries and keys, which may be thinned, their logits
+    (n, n) with NaN above the diagonal, components (3, length) in the stated gauge."""
 
     name: str
     r: float
+    positions: NDArray[np.int64]
     logits: Array
     components: Array
 
 
-# One row a (model, axes, sequence): means over layers and heads, and what the pooled correlation is made of.
+# One row a (model, axes, prefix, sequence): means over layers and heads, and what the pooled correlation is made of.
 # Residuals of all heads add up; so do their squares about one common mean. A constant matrix has no r: it is counted,
 # and left out of the rest.
 FITS_BY_SEQUENCE = f"""
-SELECT model, axes, sequence, count(*) AS matrices, count(*) FILTER (r IS NULL) AS constant_matrices,
+SELECT model, axes, prefix, sequence, count(*) AS matrices, count(*) FILTER (r IS NULL) AS constant_matrices,
        count(DISTINCT layer) AS layers, count(DISTINCT head) AS heads,
        avg(r ORDER BY layer, head) AS r, avg(r2 ORDER BY layer, head) AS r2,
        avg(adjusted_r2 ORDER BY layer, head) AS adjusted_r2, avg(heldout_r ORDER BY layer, head) AS heldout_r,
@@ -42,13 +43,18 @@ SELECT model, axes, sequence, count(*) AS matrices, count(*) FILTER (r IS NULL) 
        sum(squares ORDER BY layer, head) FILTER (r IS NOT NULL) AS squares,
        sum((1 - r2) * (squares - total * total / count) ORDER BY layer, head) AS residual
 FROM {query.stage("$fits")}
-GROUP BY model, axes, sequence ORDER BY model, axes, sequence
+GROUP BY model, axes, prefix, sequence ORDER BY model, axes, prefix, sequence
 """
 
 
 def by_sequence(fits: Files) -> Columns:
-    """A row a (model, axes, sequence) from all files of fits/: see FITS_BY_SEQUENCE."""
+    """A row a (model, axes, prefix, sequence) from all files of fits/: see FITS_BY_SEQUENCE."""
     return query.columns(FITS_BY_SEQUENCE, fits=fits)
+
+
+def of_whole_sequences(frame: Columns) -> Columns:
+    """The rows of `by_sequence` that are not of the first tokens alone."""
+    return query.where(frame, prefix=frame["prefix"].max())
 
 
 def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray, axis: int = -1) -> NDArray:
@@ -63,7 +69,8 @@ def pooled_r(count: NDArray, total: NDArray, squares: NDArray, residual: NDArray
 
 
 def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int, seed: int) -> list[dict]:
-    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence`.
+    """One row a model, in the order of `models`, for one combination of axes, from the rows of `by_sequence` of one
+    prefix.
 
     Means are over sequences, of means over the matrices that are not constant; constant_matrices counts the others.
     A model all of whose matrices are constant has NaN.
@@ -96,6 +103,50 @@ def fits_by_model(frame: Columns, axes: str, models: Sequence[str], samples: int
                 "null_r": float(own["null_r"].mean()),
             }
         )
+    return rows
+
+
+# What prefixes.csv takes from additive_prefixes.csv, each with the ends of its interval.
+FROM_ADDITIVE = ("r_additive", "key_independence", "distance_independence", "interaction")
+
+
+def fits_by_prefix(
+    frame: Columns,
+    models: Sequence[str],
+    additive: Sequence[Mapping[str, Any]],
+    training_lengths: Mapping[str, float],
+    samples: int,
+    seed: int,
+) -> list[dict]:
+    """The rows of prefixes.csv: one a (model, prefix), of the full fit, from the rows of `by_sequence`.
+
+    additive: the rows of additive_prefixes.csv, none if the mechanism was not measured; training_lengths: of each
+    model, NaN where it is not known.
+    """
+    measured = {(row["model"], row["prefix"]): row for row in additive}
+    names = [f"{name}{end}" for name in FROM_ADDITIVE for end in ("", "_low", "_high")]
+    rows = []
+    for model in models:
+        for prefix in np.unique(frame["prefix"]).tolist():
+            own = query.where(frame, model=model, axes=FULL, prefix=prefix)
+            rows.append(
+                {
+                    "model": model,
+                    "weights": weights_of(model),
+                    "prefix": prefix,
+                    "training_length": training_lengths[model],
+                    "sequences": len(own["r"]),
+                    "constant_matrices": int(own["constant_matrices"].sum()),
+                    **mean_with_interval("mean_r", own["r"], samples, seed),
+                    **mean_with_interval("adjusted_r2", own["adjusted_r2"], samples, seed),
+                    "heldout_r": finite_mean(own["heldout_r"]),
+                    "null_r": float(own["null_r"].mean()),
+                    **{
+                        f"mean_{name}": measured.get((model, prefix), {}).get(f"mean_{name}", float("nan"))
+                        for name in names
+                    },
+                }
+            )
     return rows
 
 
@@ -168,6 +219,12 @@ def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
     return query.by_layer(query.where(tables.read_columns(heads), axes=axes), "r")
 
 
+def by_prefix(table: str | Path) -> dict[str, Columns]:
+    """model -> its rows of prefixes.csv, from the shortest to the whole sequence."""
+    rows = tables.read_columns(table)
+    return {model: query.where(rows, model=model) for model in dict.fromkeys(rows["model"].tolist())}
+
+
 def null_r(heads: str | Path) -> dict[str, float]:
     """axes -> the r of iid noise, from heads.csv."""
     rows = tables.read_columns(heads)
@@ -199,9 +256,10 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
     where fewer have logits that vary."""
     rows = query.columns(
         f"SELECT sequence, layer, head, r FROM {query.stage()} WHERE axes = $axes AND r IS NOT NULL "
-        f"AND sequence = (SELECT min(sequence) FROM {query.stage()}) ORDER BY r, layer, head",
+        f"AND sequence = (SELECT min(sequence) FROM {query.stage()}) AND prefix = $length ORDER BY r, layer, head",
         files=[fits],
         axes=FULL,
+        length=length,
     )
     count = len(rows["r"])
     examples = []
@@ -211,20 +269,22 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
         chosen = {"sequence": sequence, "layer": layer, "head": head}
         where = "WHERE sequence = $sequence AND layer = $layer AND head = $head"
         cells = query.columns(f"SELECT query, key, logit FROM {query.stage()} {where}", files=[logits], **chosen)
-        matrix = np.full((length, length), np.nan)
-        matrix[cells["query"], cells["key"]] = cells["logit"]
+        positions = np.unique(cells["query"])
+        matrix = np.full((len(positions), len(positions)), np.nan)
+        matrix[np.searchsorted(positions, cells["query"]), np.searchsorted(positions, cells["key"])] = cells["logit"]
         values = query.columns(f"SELECT axis, index, value FROM {query.stage()} {where}", files=[components], **chosen)
         parts = np.zeros((3, length))
         for row, axis in enumerate(AXES):
             own = values["axis"] == axis
             parts[row, values["index"][own]] = values["value"][own]
-        examples.append(MatrixExample(f"{name}: layer {layer} head {head}", float(rows["r"][place]), matrix, parts))
+        title = f"{name}: layer {layer} head {head}"
+        examples.append(MatrixExample(title, float(rows["r"][place]), positions, matrix, parts))
     return examples
 
 
 # Over sequences, for each combination of axes (fits/). null_r: of iid noise.
 HEADS = f"""
 SELECT model, axes, layer, head, avg(r ORDER BY sequence) AS r, any_value(null_r) AS null_r
-FROM {query.stage()}
+FROM {query.stage()} WHERE prefix = (SELECT max(prefix) FROM {query.stage()})
 GROUP BY model, axes, layer, head ORDER BY model, axes, layer, head
 """

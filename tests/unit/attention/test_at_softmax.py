@@ -9,8 +9,10 @@ from triaxis.attention.at_softmax import capture_logits
 from triaxis.attention.capture import attending
 from triaxis.attention.layout import probe_layouts
 from triaxis.base.errors import UserError
-from triaxis.fit.axes import FULL, Sums, designs, draw_half, fit_axes, fix_gauge, half_mask
-from triaxis.fit.device_sums import over_axes
+from triaxis.fit.axes import Sums, designs, fit_axes, fix_gauge
+from triaxis.fit.captured_sums import over_axes
+from triaxis.fit.combinations import FULL
+from triaxis.fit.groups import draw_groups
 from unit import families
 from unit.families import UNROTATED
 
@@ -96,13 +98,13 @@ def test_the_fit_finds_alibis_slope():
             block.self_attention.query_key_value.bias.zero_()
     tokens = some_tokens(18, 1)
     matrices = torch.from_numpy(captured(model, tokens)[10, 0]).double().tril()
-    whole, half = designs(18, 0)
+    whole, seen = designs(18, 0)
 
     def sums(cells):
-        return Sums(over_axes(cells)[:, [0, 2, 1]].numpy(), (cells**2).sum((1, 2)).numpy())
+        return Sums(over_axes(cells)[:, [0, 2, 1]], (cells**2).sum((1, 2)))
 
-    mask = torch.from_numpy(half_mask(18, draw_half(18, 0)))
-    fit = fit_axes(sums(matrices), sums(matrices * mask), whole, half, FULL)
+    heldout = torch.from_numpy(draw_groups(18, 0).hold_out(*np.ogrid[:18, :18]))
+    fit = fit_axes(sums(matrices), sums(matrices * heldout), whole, seen, FULL)
     np.testing.assert_allclose(fit.r, 1, atol=1e-9)
     distance = fix_gauge(fit.coefficients, whole.counts)[:, 0]
     slopes = [2.0 ** (-2 * (head + 1)) for head in range(4)]  # Press et al. 2022, for four heads

@@ -16,6 +16,8 @@ from triaxis.fit import summary
 from triaxis.mechanism import figures
 from triaxis.mechanism import summary as mechanism
 
+KEY = {"layer": 0, "head": 0, "prefix": 16}
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -37,7 +39,8 @@ def written(tmp_path):
 
 def test_heads_are_means_over_sequences(written):
     rows = [
-        {"sequence": n, "layer": layer, "head": head, "axes": axes, "r": layer + head / 4 + n / 8, "null_r": null_r}
+        KEY
+        | {"sequence": n, "layer": layer, "head": head, "axes": axes, "r": layer + head / 4 + n / 8, "null_r": null_r}
         for n in (0, 1)
         for layer in (0, 1, 2)
         for head in (0, 1)
@@ -52,7 +55,7 @@ def test_heads_are_means_over_sequences(written):
 
 def test_a_head_without_a_value_is_nan(written):
     """Constant logits have no r, and NoPE layers no r_additive."""
-    heads = [{"sequence": n, "layer": 0, "head": 0, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
+    heads = [KEY | {"sequence": n, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
     assert np.isnan(summary.r_by_head(written(summary.HEADS, heads), "key")["7"]).all()
     additivity = [
         {"sequence": n, "query": 3, "layer": layer, "head": 0, "r_additive": 0.5 if layer else None}

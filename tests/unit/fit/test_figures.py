@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from triaxis.base.parquet import MATRIX
-from triaxis.fit.axes import AXES, COMBINATIONS
+from triaxis.fit.combinations import AXES, COMBINATIONS
 from triaxis.fit.figures import plot_axes, plot_matrices
 from triaxis.fit.schema import COMPONENTS
 from triaxis.fit.summary import matrix_examples
@@ -49,14 +49,14 @@ def shard(tmp_path):
     def write(r: list[float | None]):
         place = [{"sequence": 0, "layer": 0, "head": head} for head in range(len(r))]
         tables = {
-            "fits": [own | {"axes": FULL, "r": value} for own, value in zip(place, r, strict=True)],
+            "fits": [own | {"prefix": LENGTH, "axes": FULL, "r": value} for own, value in zip(place, r, strict=True)],
             "logits": [own | {"query": 1, "key": 0, "logit": 1.5} for own in place],
             "components": [own | {"axis": axis, "index": 0, "value": 1.0} for own in place for axis in AXES],
         }
         files = {name: str(tmp_path / f"{name}.parquet") for name in tables}
         schemas = {
             "components": COMPONENTS,
-            "fits": pa.schema([*MATRIX, ("axes", pa.string()), ("r", pa.float64())]),
+            "fits": pa.schema([*MATRIX, ("prefix", pa.int32()), ("axes", pa.string()), ("r", pa.float64())]),
         }
         for name, rows in tables.items():
             pq.write_table(pa.Table.from_pylist(rows, schema=schemas.get(name)), files[name])

@@ -31,7 +31,7 @@ def some_groups(length: int) -> Groups:
 
 
 def dense_sums(matrices: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Totals (n, 3, length) of the causal cells `cells`, their squares (n,), and the sums of their sizes (n, 3, length)."""
+    """Of the causal cells among `cells`: totals (n, 3, length), squares (n,), and totals of sizes (n, 3, length)."""
     chosen = np.tril(matrices) * cells
 
     def over(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 
 import duckdb
 import numpy as np
@@ -11,11 +12,25 @@ import pytest
 from triaxis.base import parquet, query
 from triaxis.base.stats import interval
 from triaxis.base.tables import from_csv, to_csv
-from triaxis.fit.axes import COMBINATIONS, FULL, designs, draw_half, fit_axes
-from triaxis.fit.schema import FITS, SUMS
+from triaxis.fit.axes import designs
+from triaxis.fit.combinations import COMBINATIONS, FULL
+from triaxis.fit.fits_file import write_fits
+from triaxis.fit.groups import draw_groups
+from triaxis.fit.schema import SUMS
+from triaxis.fit.summary import (
+    FROM_ADDITIVE,
+    by_sequence,
+    fits_by_model,
+    fits_by_prefix,
+    headline,
+    of_whole_sequences,
+    pooled_r,
+    r_by_head,
+    to_tex,
+)
 from triaxis.fit.summary import HEADS as HEADS_TABLE
-from triaxis.fit.summary import by_sequence, fits_by_model, headline, pooled_r, r_by_head, to_tex
-from triaxis.fit.sums import read_sums, sum_logits, to_fits
+from triaxis.fit.sums import sum_logits
+from triaxis.fit.sums_file import read_sums
 from triaxis.report.database import build_database
 
 LENGTH, LAYERS, HEADS, SEQUENCES = 16, 2, 3, 6
@@ -25,12 +40,12 @@ MODELS = ("tiny", "tiny-random")
 @pytest.fixture
 def run(tmp_path, write_logits, monkeypatch):
     """The files fits/ and sums/ of some models, two shards of three sequences each, and their logits; constant: the
-    layers whose matrices are constant in some sequences, as {layer: sequences}."""
+    layers whose matrices are constant in some sequences, as {layer: sequences}; prefixes: of the sequences."""
 
-    def make(models=MODELS, constant=None):
+    def make(models=MODELS, constant=None, prefixes=()):
         monkeypatch.chdir(tmp_path)
         logits, files = {}, {"fits": [], "sums": []}
-        whole, half = designs(LENGTH, 0)
+        own_designs = {length: designs(length, 0) for length in (LENGTH, *prefixes)}
         for number, model in enumerate(models):
             generator = np.random.default_rng(number)
             shape = (SEQUENCES, LAYERS, HEADS, LENGTH, LENGTH)
@@ -44,11 +59,14 @@ def run(tmp_path, write_logits, monkeypatch):
                 own = logits[model][first : first + SEQUENCES // 2]
                 path = write_logits(tmp_path / "logits.parquet", own, first)
                 name = f"model={model}/shard-{shard:04d}.parquet"
-                rows = sum_logits([path], draw_half(LENGTH, 0), threads=2, memory_mb=512, spill=tmp_path)
+                rows = (
+                    batch
+                    for length in own_designs
+                    for batch in sum_logits([path], draw_groups(length, 0), threads=2, memory_mb=512, spill=tmp_path)
+                )
                 parquet.write_parquet(f"sums/{name}", rows, SUMS, {})
-                place, sums, half_sums = read_sums(f"sums/{name}", whole, half)
-                fits = {axes: fit_axes(sums, half_sums, whole, half, axes) for axes in COMBINATIONS}
-                parquet.write_parquet(f"fits/{name}", to_fits(place, sums, fits), FITS, {})
+                summed = (part for own in own_designs.values() for part in read_sums(f"sums/{name}", *own))
+                write_fits(summed, own_designs, f"fits/{name}", f"components/{name}", {}, logging.getLogger("test"))
                 files["fits"].append(f"fits/{name}")
                 files["sums"].append(f"sums/{name}")
         return logits, files
@@ -139,6 +157,43 @@ def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
         for view in ("fits", "sums"):
             assert connection.execute(f"SELECT DISTINCT model FROM {view}").fetchall() == [(name,)]
+
+
+# The first tokens of each sequence
+
+
+def test_whole_sequences_are_told_from_their_first_tokens(run, tmp_path):
+    _, alone = run()
+    expected = fits_by_model(by_sequence(alone["fits"]), FULL, MODELS, 100, 0)
+    query.write_csv(tmp_path / "alone.csv", HEADS_TABLE, alone["fits"])
+    _, both = run(prefixes=[9, 5])
+    frame = by_sequence(both["fits"])
+    assert np.unique(frame["prefix"]).tolist() == [5, 9, LENGTH]
+    assert fits_by_model(of_whole_sequences(frame), FULL, MODELS, 100, 0) == expected
+    query.write_csv(tmp_path / "both.csv", HEADS_TABLE, both["fits"])
+    assert (tmp_path / "both.csv").read_text() == (tmp_path / "alone.csv").read_text()
+
+
+def test_the_table_of_the_first_tokens_has_the_fits_means_and_what_the_mechanism_found(run):
+    logits, files = run(prefixes=[9])
+    names = [f"mean_{name}{end}" for name in FROM_ADDITIVE for end in ("", "_low", "_high")]
+    additive = [
+        {"model": "tiny", "prefix": 9, "sequences": SEQUENCES} | {name: n / 100 for n, name in enumerate(names)}
+    ]
+    lengths = {"tiny": 2048, "tiny-random": float("nan")}
+    rows = fits_by_prefix(by_sequence(files["fits"]), MODELS, additive, lengths, 100, 0)
+    assert [(row["model"], row["prefix"]) for row in rows] == [(model, n) for model in MODELS for n in (9, LENGTH)]
+    assert [row["training_length"] for row in rows[:2]] == [2048] * 2 and np.isnan(rows[2]["training_length"])
+    assert {name: rows[0][name] for name in names} == {name: additive[0][name] for name in names}
+    assert all(np.isnan(row[name]) for row in rows[1:] for name in names)
+    own, level = np.tril_indices(9)
+    design = np.hstack([np.eye(9)[own - level], np.eye(9)[own], np.eye(9)[level]])
+    cells = logits["tiny"][..., own, level].reshape(-1, len(own)).astype(float)
+    fits = (design @ np.linalg.lstsq(design, cells.T)[0]).T
+    r = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(cells, fits, strict=True)])
+    assert rows[0]["mean_r"] == pytest.approx(r, abs=1e-9)
+    assert rows[0]["mean_r_low"] < r < rows[0]["mean_r_high"]
+    assert rows[0]["null_r"] == pytest.approx(np.sqrt((3 * 9 - 3 - 1) / 44)) and rows[0]["sequences"] == SEQUENCES
 
 
 # Constant matrices, which have no r

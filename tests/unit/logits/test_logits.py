@@ -15,7 +15,7 @@ from triaxis.attention.schema import ROPE
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.logits.features import Features
-from triaxis.logits.logits import CausalCells, dump_logits, logits, writer
+from triaxis.logits.logits import CausalCells, dump_logits, logits, sample_positions, writer
 from triaxis.logits.schema import LOGITS
 
 
@@ -111,7 +111,7 @@ def test_a_rotation_survives_its_table():
 
 def test_a_table_holds_the_causal_cells_by_head_query_and_key():
     values = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4)
-    table = CausalCells([1, 3], 4).table(7, 2, values)
+    table = CausalCells([1, 3], np.arange(4)).table(7, 2, values)
     assert table.schema == LOGITS
     assert [tuple(row.values()) for row in table.to_pylist()] == [
         (7, 2, head, query, key, values[number, query, key])
@@ -137,6 +137,31 @@ def test_each_sequence_and_layer_is_a_table_of_the_heads_asked_for(heads):
         assert table["query"].to_pylist() == list(query) * len(chosen)
         assert table["key"].to_pylist() == list(key) * len(chosen)
         np.testing.assert_array_equal(table["logit"], np.concatenate([values[head, query, key] for head in chosen]))
+
+
+@pytest.mark.parametrize("length", [1, 2, 16, 17, 100, 1000, 8192])
+@pytest.mark.parametrize("cells", [136, 1000, 65536])
+def test_a_sample_is_evenly_spaced_and_no_larger_than_asked(length, cells):
+    positions = sample_positions(length, cells)
+    (stride,) = set(np.diff(positions).tolist()) or {1}
+    assert positions[0] == 0 and positions[-1] + stride >= length
+    assert len(positions) * (len(positions) + 1) // 2 <= cells
+    # A smaller stride would hold too many.
+    if stride > 1:
+        finer = len(range(0, length, stride - 1))
+        assert finer * (finer + 1) // 2 > cells
+
+
+def test_a_sample_has_the_logits_of_its_positions():
+    features = [some_features(4, layer) for layer in range(2)]
+    for layer, table in zip(features, dump_logits(features, ROTARIES, [1, 3], 6), strict=True):
+        values = logits(layer.query, layer.key, ROTARIES[layer.layer])
+        rows = table.to_pylist()
+        assert [(row["head"], row["query"], row["key"]) for row in rows] == [
+            (head, query, key) for head in (1, 3) for query in (0, 2, 4) for key in range(0, query + 1, 2)
+        ]
+        for row in rows:
+            assert row["logit"] == pytest.approx(values[row["head"], row["query"], row["key"]], rel=1e-6, abs=1e-6)
 
 
 def test_a_head_out_of_range_is_named():
@@ -182,7 +207,7 @@ def test_the_index_columns_take_almost_no_room(tmp_path):
     path = tmp_path / "logits.parquet"
     values = np.random.default_rng(0).standard_normal((4, 128, 128)).astype(np.float32)
     with writer(path, {}) as out:
-        table = CausalCells([0, 1, 2, 3], 128).table(0, 0, values)
+        table = CausalCells([0, 1, 2, 3], np.arange(128)).table(0, 0, values)
         out.write_table(table, row_group_size=len(table))
     group = pq.read_metadata(path).row_group(0)
     sizes = {group.column(n).path_in_schema: group.column(n).total_compressed_size for n in range(group.num_columns)}

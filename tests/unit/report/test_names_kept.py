@@ -15,7 +15,7 @@ from triaxis.base import parquet, query, tables
 from triaxis.base.parquet import MATRIX
 from triaxis.fit import figures as fit_figures
 from triaxis.fit import summary as fit
-from triaxis.fit.axes import COMBINATIONS
+from triaxis.fit.combinations import COMBINATIONS
 from triaxis.fit.schema import COMPONENTS, FITS, SUMS
 from triaxis.length import figures as length_figures
 from triaxis.length import schema as lengths
@@ -41,7 +41,7 @@ KEY = dict.fromkeys([name for name, _ in MATRIX], 0)
 HEADS = [{"layer": 0, "head": head} for head in (0, 1)]
 METHOD = {"method": "plain", "length": 8}
 STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
-    "fits": (FITS, [KEY | {"axes": axes, "r": 0.5} for axes in COMBINATIONS]),
+    "fits": (FITS, [KEY | {"prefix": 8, "axes": axes, "r": 0.5} for axes in COMBINATIONS]),
     "sums": (SUMS, [KEY | {"axis": "all", "count": 3, "total": 1.0, "squares": 9.0}]),
     "components": (COMPONENTS, [KEY | {"axis": "distance", "index": n, "value": n} for n in (0, 1)]),
     "additivity": (mechanisms.ADDITIVITY, [KEY]),
