@@ -1,5 +1,6 @@
-"""Logits written and summed from their files, against the same sums taken as the logits are made."""
+"""Fits by way of written logits, against fits straight from the features."""
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,10 +9,14 @@ import torch
 from benchmarks import interleaved
 from triaxis.attention import rope_file
 from triaxis.base import parquet
-from triaxis.fit.axes import draw_half
-from triaxis.fit.device_sums import MatrixSums, sum_features
+from triaxis.fit.axes import designs
+from triaxis.fit.fits_file import write_fits
+from triaxis.fit.from_features import sum_features
+from triaxis.fit.groups import draw_groups
 from triaxis.fit.schema import SUMS
+from triaxis.fit.summed import in_batches
 from triaxis.fit.sums import sum_logits
+from triaxis.fit.sums_file import read_sums
 from triaxis.logits.features_file import read_features
 from triaxis.logits.logits import dump_logits, writer
 
@@ -22,27 +27,35 @@ MATRICES = 60  # (sequence, layer)
 def measure() -> list[tuple[str, str, str]]:
     rotaries = rope_file.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = [layer for _, layer in zip(range(MATRICES), read_features(f"results/features/{SHARD}"), strict=False)]
-    length, half, device = layers[0].query.shape[1], draw_half(layers[0].query.shape[1], 0), torch.device("cpu")
+    length = layers[0].query.shape[1]
+    groups, by_length = draw_groups(length, 0), {length: designs(length, 0)}
+    log = logging.getLogger("benchmarks")
     torch.set_num_threads(2)
 
     with TemporaryDirectory(dir=".cache") as folder:
-        logits = Path(folder, "logits.parquet")
+        logits, sums, fits, components = (
+            Path(folder, f"{n}.parquet") for n in ("logits", "sums", "fits", "components")
+        )
 
+        @torch.inference_mode()
         def written() -> None:
             with writer(logits, {}) as out:
                 for table in dump_logits(layers, rotaries, None):
                     out.write_table(table, row_group_size=len(table))
-            rows = sum_logits([logits], half, threads=2, memory_mb=1024, spill=folder)
-            parquet.write_parquet(f"{folder}/sums.parquet", rows, SUMS, {})
+            rows = sum_logits([logits], groups, threads=2, memory_mb=1024, spill=folder)
+            parquet.write_parquet(sums, rows, SUMS, {})
+            write_fits(read_sums(sums, *by_length[length]), by_length, fits, components, {}, log)
 
         @torch.inference_mode()
-        def unwritten() -> None:
-            rows = sum_features(layers, rotaries, None, MatrixSums(length, 0, device), device)
-            parquet.write_parquet(f"{folder}/sums.parquet", parquet.batched(rows), SUMS, {})
+        def straight() -> None:
+            summed = in_batches(sum_features(layers, rotaries, None, {length: groups}, torch.device("cpu")))
+            write_fits(summed, by_length, fits, components, {}, log)
 
-        written_time, unwritten_time = interleaved(written, unwritten)
-        share = Path(folder, "sums.parquet").stat().st_size / logits.stat().st_size
+        written_time, straight_time = interleaved(written, straight)
     return [
-        ("logits kept: all / none, time to the sums on 2 cores", f"{written_time / unwritten_time:.2f}", "-"),
-        ("bytes on disk, none / all (the sums alone / the logits)", f"{share:.3f}", "-"),
+        (
+            "fits by way of written logits / straight from features, on 2 cores",
+            f"{written_time / straight_time:.2f}",
+            "-",
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Rows of logits summed a second, halves included, on 2 threads under a 1 GiB limit."""
+"""Rows of logits summed a second, held-out cells included, on 2 threads under a 1 GiB limit."""
 
 from tempfile import TemporaryDirectory
 
@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import interleaved
 from triaxis.base import parquet
-from triaxis.fit.axes import draw_half
+from triaxis.fit.groups import draw_groups
 from triaxis.fit.schema import SUMS
 from triaxis.fit.sums import sum_logits
 
@@ -15,15 +15,15 @@ LOGITS = "results/logits/model=smollm2-135m/shard-0000.parquet"
 
 def measure() -> list[tuple[str, str, str]]:
     rows = pq.ParquetFile(LOGITS).metadata.num_rows
-    half = draw_half(256, 0)
+    groups = draw_groups(256, 0)
     with TemporaryDirectory(dir=".cache") as folder:
 
         def scan() -> None:
-            for _ in sum_logits([LOGITS], half, threads=2, memory_mb=1024, spill=folder):
+            for _ in sum_logits([LOGITS], groups, threads=2, memory_mb=1024, spill=folder):
                 pass
 
         def stage() -> None:
-            batches = sum_logits([LOGITS], half, threads=2, memory_mb=1024, spill=folder)
+            batches = sum_logits([LOGITS], groups, threads=2, memory_mb=1024, spill=folder)
             parquet.write_parquet(f"{folder}/sums.parquet", batches, SUMS, {})
 
         scan_time, stage_time = interleaved(scan, stage)

@@ -122,9 +122,11 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def by_length(amount, cell_bytes):
-    """As `growing`, in MB, for what also holds matrices: `cell_bytes` for each pair of two tokens of a sequence."""
-    return growing(amount + math.ceil(cell_bytes * config["sequences"]["length"] ** 2 / 2**20))
+def by_length(amount, cell_bytes, most=None):
+    """As `growing`, in MB, for what also holds matrices: `cell_bytes` for each pair of two tokens of a sequence, or for
+    `most` of these pairs."""
+    pairs = config["sequences"]["length"] ** 2
+    return growing(amount + math.ceil(cell_bytes * min(pairs, most or pairs) / 2**20))
 
 
 def by_tokens(amount, token_bytes):

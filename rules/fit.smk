@@ -58,9 +58,7 @@ if ROTARY:
         threads: 2
         resources:
             # One layer at a time: 40 bytes a logit, of 32 heads; a sample's matrices have twice the causal cells.
-            mem_mb=(
-                by_length(4000, 32 * 40) if SAMPLE is None else growing(4000 + math.ceil(32 * 40 * 2 * SAMPLE / 2**20))
-            ),
+            mem_mb=by_length(4000, 32 * 40, most=SAMPLE and 2 * SAMPLE),
             runtime=growing(60),
         params:
             code=code_hash("scripts/dump_logits.py"),

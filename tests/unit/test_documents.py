@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import write_files_page as files_page
-from triaxis.fit.axes import draw_half
+from triaxis.fit.groups import draw_groups
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -154,11 +155,12 @@ def test_every_schema_is_a_stage_of_the_page():
 @pytest.mark.parametrize(
     ("length", "seed"), [(16, 0), (16, 7), (17, 163), (24, 3), (64, 1), (65, 0), (100, 5), (256, 0)]
 )
-def test_the_page_draws_the_half_that_the_fit_draws(length, seed):
+def test_the_page_draws_the_groups_that_the_fit_draws(length, seed):
     (code,) = re.findall(
         r"^```python\n(.*?)^```$", (PROJECT / "docs/method/fit.md").read_text(), re.DOTALL | re.MULTILINE
     )
     names: dict = {}
     exec(code, names)
-    half = draw_half(length, seed)
-    assert tuple(map(int, names["draw_half"](length, seed))) == (half.a, half.b, half.c)
+    groups = draw_groups(length, seed)
+    for found, expected in zip(names["draw_groups"](length, seed), (groups.query, groups.key), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -113,7 +113,7 @@ def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
     """A job that SLURM killed for its memory or time would only be killed again."""
     for rule, text in rule_texts().items():
         if "localrule: True" not in text:
-            assert re.search(r"mem_mb=(growing|by_length)\(", text) and "runtime=growing(" in text, rule
+            assert re.search(r"mem_mb=(growing|by_length|by_tokens)\(", text) and "runtime=growing(" in text, rule
 
 
 def test_the_page_of_reliability_says_nothing_that_no_test_tries():

@@ -160,6 +160,7 @@ def plot_prefixes(rows: Mapping[str, Columns], models: Sequence[str]) -> Figure:
             panel.set_xlabel("first tokens (log scale)")
             panel.grid(axis="y", linewidth=0.3)
         line[0].set_ylabel("mean over sequences")
+    panels[0, 0].set_ylim(min(0, panels[0, 0].get_ylim()[0]), 1.02)
     for place, side in enumerate(sides):
         handles = [Line2D([], [], color=colour, label=name) for _, name, colour in side]
         if place == 0:

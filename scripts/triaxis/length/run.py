@@ -22,9 +22,10 @@ from triaxis.attention.capture import Attend, Call, attending
 from triaxis.attention.layout import Layout
 from triaxis.base.choices import ROPE_SCALINGS
 from triaxis.base.errors import UserError
-from triaxis.length.components import Continued, continue_components, to_table
+from triaxis.length.components import Continued, to_table
 from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
 from triaxis.length.schema import COMPONENTS, outputs_schema
+from triaxis.length.thinned import continue_components
 from triaxis.model.head import next_losses, predict
 from triaxis.model.loading import RopeScaling
 from triaxis.model.memory import watch_memory

@@ -110,6 +110,7 @@ def test_an_unknown_key_near_to_none_is_shown_the_keys_there_are():
 @pytest.mark.parametrize(
     ("place", "new"),
     [
+        ("fits.half_seed", "fits.heldout_seed"),
         ("features.device", "run.device"),
         ("features.dtype", "run.dtype"),
         ("features.batch", "run.batch"),
@@ -234,6 +235,7 @@ WRONG_VALUES = [
     ("length.passkey.lengths", [32], "'length.passkey.lengths.0': 32 is less than the minimum of 64"),
     ("length.factor", 0.5, "'length.factor': 0.5 is less than the minimum of 1"),
     # keys that cannot stand together
+    ("fits.prefixes", [64, 300], "'fits.prefixes' holds 300, more than sequences.length 256: take it out, or raise"),
     ("mechanism.keys", 300, "'mechanism.keys' is 300, more than sequences.length 256: lower it, or raise sequences.le"),
     ("mechanism.distances", 257, "'mechanism.distances' is 257, more than sequences.length 256"),
     ("mechanism.queries", 300, "'mechanism.queries' is 300, more than sequences.length 256"),
@@ -517,3 +519,7 @@ def test_the_parts_of_a_model_file_are_a_list_with_a_digest_each():
     for wrong in ("a" * 64, ["a" * 64], None):
         with pytest.raises(UserError, match=r"models\.big\.(sha256|source)"):
             resolve(MINIMAL | {"models": {"big": entry | {"sha256": wrong}}})
+
+
+def test_a_prefix_that_is_the_whole_sequence_is_fitted_once():
+    assert resolve(changed("fits.prefixes", [64, 256, 16]))["fits"]["prefixes"] == [64, 16]

@@ -84,8 +84,8 @@ def test_a_script_imports_only_at_its_top(script):
 def test_the_hash_changes_with_the_script_and_with_what_it_imports_however_deep(copied):
     append(copied / "fit_axes.py", "")
     seen = {code_hash("scripts/fit_axes.py")}
-    # fit_axes imports sums, sums imports parquet, parquet imports errors.
-    modules = ("fit/sums", "base/errors", "fit/__init__", "__init__")
+    # fit_axes imports sums_file, sums_file imports parquet, parquet imports errors.
+    modules = ("fit/sums_file", "base/errors", "fit/__init__", "__init__")
     for name in ("fit_axes.py", *(f"triaxis/{module}.py" for module in modules)):
         append(copied / name)
         seen.add(code_hash("scripts/fit_axes.py"))

@@ -142,7 +142,7 @@ def test_dummies_are_quartiles_over_heads(written):
 def test_what_the_disk_refuses_is_one_line_and_leaves_no_table(tmp_path):
     file = tmp_path / "model=a" / "shard-0.parquet"
     file.parent.mkdir()
-    rows = [{"sequence": 0, "layer": 0, "head": n, "axes": "key", "r": 0.1, "null_r": 0.1} for n in range(1000)]
+    rows = [KEY | {"sequence": 0, "head": n, "axes": "key", "r": 0.1, "null_r": 0.1} for n in range(1000)]
     pq.write_table(pa.Table.from_pylist(rows), file)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))

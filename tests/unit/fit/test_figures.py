@@ -9,9 +9,9 @@ import pytest
 
 from triaxis.base.parquet import MATRIX
 from triaxis.fit.combinations import AXES, COMBINATIONS
-from triaxis.fit.figures import plot_axes, plot_matrices
+from triaxis.fit.figures import plot_axes, plot_matrices, plot_prefixes
 from triaxis.fit.schema import COMPONENTS
-from triaxis.fit.summary import matrix_examples
+from triaxis.fit.summary import FROM_ADDITIVE, MatrixExample, matrix_examples
 from triaxis.report.style import plot_by_head
 
 FULL = "distance+query+key"
@@ -79,3 +79,38 @@ def test_examples_are_heads_that_vary_each_once(shard, r, names):
     assert [example.name for example in examples] == names
     figure = plot_matrices(examples)
     assert figure.axes or "constant" in figure.texts[0].get_text()
+
+
+def test_thinned_matrices_are_set_beside_the_fit_of_their_positions():
+    length, positions = 9, np.arange(0, 9, 3)
+    components = np.random.default_rng(0).standard_normal((3, length))
+    distance, query, key = components
+    logits = np.full((3, 3), np.nan)
+    for row, column in zip(*np.tril_indices(3), strict=True):
+        i, j = positions[row], positions[column]
+        logits[row, column] = distance[i - j] + query[i] + key[j] + 0.5
+    figure = plot_matrices([MatrixExample("best", 0.9, positions, logits, components)])
+    residual = next(panel for panel in figure.axes if panel.get_title() == "residual")
+    np.testing.assert_allclose(residual.images[0].get_array().compressed(), 0.5)
+    assert [label.get_text() for label in residual.get_xticklabels()] == ["0", "6"]
+
+
+def prefix_rows(r: list[float], additive: float) -> dict[str, np.ndarray]:
+    ends = {"": np.array(r), "_low": np.array(r) - 0.1, "_high": np.array(r) + 0.1}
+    own = {f"mean_r{end}": values for end, values in ends.items()}
+    own |= {f"adjusted_r2{end}": values**2 for end, values in ends.items()}
+    for name in FROM_ADDITIVE:
+        own |= {f"mean_{name}{end}": np.full(len(r), additive) for end in ends}
+    return own | {"prefix": np.array([16, 32]), "training_length": np.full(2, 48.0)}
+
+
+@pytest.mark.parametrize(("additive", "columns"), [(0.9, 2), (np.nan, 1)])
+def test_prefixes_show_the_fit_and_what_the_mechanism_found_if_it_was_measured(additive, columns):
+    rows = {"m": prefix_rows([0.8, 0.7], additive), "m-random": prefix_rows([0.6, 0.5], additive)}
+    figure = plot_prefixes(rows, list(rows))
+    assert len(figure.axes) == columns
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["16", "32"]
+    drawn = [list(line.get_ydata()) for line in panel.lines]
+    assert [0.8, 0.7] in drawn and [0.6, 0.5] in drawn
+    assert [48.0, 48.0] in [list(line.get_xdata()) for line in panel.lines]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from triaxis.attention.rope import Rotary
+from triaxis.fit import axes
 from triaxis.fit.axes import Sums, designs, fit_axes
 from triaxis.fit.combinations import COMBINATIONS
 from triaxis.fit.groups import Groups, draw_groups
@@ -86,11 +87,22 @@ def test_the_fit_from_vectors_is_that_from_cells():
         Sums(*map(torch.from_numpy, dense_sums(matrices, cells)[:2]))
         for cells in (np.ones((length, length), dtype=bool), groups.hold_out(*np.ogrid[:length, :length]))
     ]
-    for axes in COMBINATIONS:
-        linear, cells = (fit_axes(*sums, whole, seen, axes) for sums in (sum_over_axes(x, y, groups), dense))
+    for combination in COMBINATIONS:
+        linear, cells = (fit_axes(*sums, whole, seen, combination) for sums in (sum_over_axes(x, y, groups), dense))
         np.testing.assert_allclose(linear.r, cells.r, rtol=0, atol=1e-10)
         np.testing.assert_allclose(linear.heldout_r, cells.heldout_r, rtol=0, atol=1e-10)
         np.testing.assert_allclose(linear.coefficients, cells.coefficients, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("length", [16, 256, 8192])
+def test_steps_do_not_grow_with_the_length(length, monkeypatch):
+    monkeypatch.setattr(axes, "MOST_STEPS", 40)
+    query, key = some_vectors(length, 1, 1)
+    x, y = rotate(query, FULL, torch.arange(length)), rotate(key, FULL, torch.arange(length))
+    for seed in range(3):
+        sums, heldout = sum_over_axes(x, y, draw_groups(length, seed))
+        for combination in COMBINATIONS:
+            assert fit_axes(sums, heldout, *designs(length, seed), combination).r.isfinite().all()
 
 
 def test_a_long_fit_converges_and_equals_that_of_its_cells():

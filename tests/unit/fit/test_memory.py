@@ -15,7 +15,7 @@ LENGTH = 256
 def asked(rule: str) -> int:
     """The bytes a cell that a rule asks for."""
     text = "".join(path.read_text() for path in RULES.glob("*.smk")).split(f"rule {rule}:")[1].split("rule ")[0]
-    return int(np.prod([int(number) for number in re.search(r"by_length\(\d+, ([\d *]+)\)", text)[1].split("*")]))
+    return int(np.prod([int(number) for number in re.search(r"by_length\(\d+, ([\d *]+)[,)]", text)[1].split("*")]))
 
 
 def test_a_layer_of_32_heads_is_written_within_what_its_rule_asks_for():

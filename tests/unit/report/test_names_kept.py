@@ -90,6 +90,9 @@ def files(tmp_path: Path) -> Callable[[str], list[Path]]:
 
 ROWS: dict[str, Callable] = {
     "fits_by_model": lambda files: fit.fits_by_model(fit.by_sequence(files("fits")), "key", MODELS, 10, 0),
+    "fits_by_prefix": lambda files: fit.fits_by_prefix(
+        fit.by_sequence(files("fits")), MODELS, [], dict.fromkeys(MODELS, 2048), 10, 0
+    ),
     "mechanism_by_model": lambda files: mechanism.mechanism_by_model(
         files("additivity"), files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 10, 0
     ),
@@ -190,6 +193,7 @@ def stage(name: str) -> Callable:
 FIGURES: dict[str, tuple[Callable, dict]] = {
     "heads": (fit_figures.heads, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
     "axes": (fit_figures.axes, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
+    "prefixes": (fit_figures.prefixes, {"table": from_rows("fits_by_prefix"), "models": MODELS}),
     "distance": (fit_figures.distance, {"components": stage("components"), "models": MODELS}),
     "additive": (
         mechanism_figures.additive,
