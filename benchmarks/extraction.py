@@ -33,7 +33,7 @@ def measure() -> list[tuple[str, str, str]]:
     def extract(write: Callable[[Features], None]) -> None:
         layouts = probe_layouts(model)
         numbers = range(len(tokens))
-        extract_features(model, layouts, tokens, numbers, None, batch=BATCH, tolerance=1e-3, write=write)
+        extract_features(model, layouts, tokens, numbers, None, batch_tokens=BATCH * tokens.shape[1], tolerance=1e-3, write=write)
 
     def extract_to(folder: str) -> None:
         head_dim = model.config.head_dim

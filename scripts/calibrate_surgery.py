@@ -30,7 +30,7 @@ with reporting(snakemake.log[0]) as log:
     model = open_model(snakemake.input.record, params, params.random_seed)
     layouts = probe_layouts(model)
     tokens = np.array(sequences["tokens"].to_pylist(), dtype=np.int32)
-    forms = calibrate_model(model, layouts, tokens, batch=params.batch)
+    forms = calibrate_model(model, layouts, tokens, batch_tokens=params.batch_tokens)
     if still := sorted(set(layouts) - {layer for _, layer in forms}):
         log.warning("layers %s rotate nothing (NoPE): surgery leaves them as they are", still)
     upstream |= {"model": snakemake.wildcards.model, "revision": revision_of(upstream, params.random_seed)}

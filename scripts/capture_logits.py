@@ -31,4 +31,4 @@ with reporting(snakemake.log[0]):
             table = cells.table(sequence, layer, matrices[chosen][:, positions][:, :, positions].float().cpu().numpy())
             out.write_table(table, row_group_size=len(table))
 
-        capture_logits(model, tokens[:count], numbers[:count], layers, batch=params.batch, keep=write)
+        capture_logits(model, tokens[:count], numbers[:count], layers, batch_tokens=params.batch_tokens, keep=write)

@@ -26,7 +26,7 @@ with reporting(snakemake.log[0]) as log:
             tokens,
             numbers,
             None if options["layers"] == "all" else options["layers"],
-            batch=params.batch,
+            batch_tokens=params.batch_tokens,
             tolerance=options["tolerance"],
             write=lambda layer: out.write_table(features_file.to_table(layer)),
         )

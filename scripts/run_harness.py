@@ -28,7 +28,7 @@ with reporting(snakemake.log[0]):
         params.metric,
         limit=params.limit,
         folder=params.folder,
-        batch=params.batch,
+        batch_tokens=params.batch_tokens,
     )
     record = json.loads(Path(snakemake.input.record).read_text())
     upstream = {"model": snakemake.wildcards.model, "revision": revision_of(record, params.random_seed)}

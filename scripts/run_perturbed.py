@@ -23,7 +23,7 @@ with reporting(snakemake.log[0]) as log:
         sequences["sequence"].to_pylist(),
         plain.read_states(inputs.plain),
         displacement.from_table(parquet.read_parquet(inputs.displacements), params.seed),
-        batch=params.batch,
+        batch_tokens=params.batch_tokens,
         layers=None if params.layers == "all" else params.layers,
     )
     metadata = provenance.describe(params, parquet.read_metadata(inputs.plain))

@@ -18,7 +18,7 @@ with reporting(snakemake.log[0]) as log:
     model = open_model(snakemake.input.record, params, params.random_seed)
     attention_modules(model)
     tokens = np.array(sequences["tokens"].to_pylist(), dtype=np.int32)
-    states = zip(sequences["sequence"].to_pylist(), run_plain(model, tokens, params.batch), strict=True)
+    states = zip(sequences["sequence"].to_pylist(), run_plain(model, tokens, params.batch_tokens), strict=True)
     rows = chain.from_iterable(states_to_tables(number, each) for number, each in states)
     first = next(rows)
     upstream = parquet.read_metadata(snakemake.input.sequences)

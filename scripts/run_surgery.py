@@ -22,7 +22,7 @@ with reporting(snakemake.log[0]) as log:
         np.array(sequences["tokens"].to_pylist(), dtype=np.int32),
         sequences["sequence"].to_pylist(),
         additive.from_table(parquet.read_parquet(snakemake.input.parameters)),
-        batch=params.batch,
+        batch_tokens=params.batch_tokens,
         stepwise=options["stepwise"],
         step_sequences=options["step_sequences"],
         heads_of_layers=options["heads_of_layers"],

@@ -21,7 +21,7 @@ with reporting(snakemake.log[0]):
         load_tokenizer(model.name_or_path),
         items.from_table(parquet.read_parquet(snakemake.input.prompts)),
         Conditions(**params.conditions),
-        batch=params.batch,
+        batch_tokens=params.batch_tokens,
         new_tokens=params.new_tokens,
     )
     upstream = parquet.read_metadata(snakemake.input.prompts) | {"model": snakemake.wildcards.model}

@@ -80,7 +80,7 @@ EXTRACT = "results/features/model=tiny/shard-0000.parquet"
 
 
 def test_layers_out_of_range_are_named(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "batch: 2", "batch: 2\nfeatures:\n  layers: [0, 2, 5]")
+    copy_of_finished.edit("config/tiny.yaml", "batch_tokens: 64", "batch_tokens: 64\nfeatures:\n  layers: [0, 2, 5]")
     line = complaint(copy_of_finished.run(EXTRACT))
     assert "features.layers [2, 5] are out of range" in line
     assert "0 to 1" in line
@@ -103,7 +103,7 @@ def test_weights_that_are_not_finite_are_named_by_layer(copy_of_finished):
 
 
 def test_a_check_above_tolerance_stops_the_run(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "batch: 2", "batch: 2\nfeatures:\n  tolerance: 1.0e-12")
+    copy_of_finished.edit("config/tiny.yaml", "batch_tokens: 64", "batch_tokens: 64\nfeatures:\n  tolerance: 1.0e-12")
     line = complaint(copy_of_finished.run(EXTRACT))
     assert "above features.tolerance 1.0e-12" in line
     assert not (copy_of_finished.folder / EXTRACT).exists()

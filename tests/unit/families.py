@@ -227,7 +227,7 @@ def page() -> str:
         rotary.append(f"| {name} | `{family}` | {'; '.join(shown)} | {'; '.join(types)} |\n")
     tokens = torch.arange(3, 15, dtype=torch.int32)[None].numpy()
     for name, (family, settings, position) in UNROTATED.items():
-        capture_logits(build(family, "eager", **settings), tokens, [0], None, batch=1, keep=lambda *_: None)
+        capture_logits(build(family, "eager", **settings), tokens, [0], None, batch_tokens=1, keep=lambda *_: None)
         unrotated.append(f"| {name} | `{family}` | {position} | {reason(family, settings)} |\n")
     return OPENING + "".join(rotary) + BETWEEN + "".join(unrotated) + CLOSING
 

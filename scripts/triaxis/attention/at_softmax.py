@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from triaxis.base.errors import UserError
+from triaxis.model.inputs import passes, token_ids
 
 Tensor = torch.Tensor
 
@@ -52,7 +53,7 @@ def capture_logits(
     numbers: Sequence[int],
     layers: list[int] | None,
     *,
-    batch: int,
+    batch_tokens: int,
     keep: Callable[[int, int, Tensor], None],
 ) -> None:
     """Show `keep(sequence, layer, W)` every logit matrix of tokens (sequences, length), called `numbers`.
@@ -75,11 +76,11 @@ def capture_logits(
         )
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     progress = tqdm(total=len(tokens) * depth, unit="layer", desc="capture", mininterval=5)
-    for start in range(0, len(tokens), batch):
-        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
+    for part in passes(tokens, batch_tokens):
+        ids = token_ids(model, tokens[part])
         layer = 0
 
-        def see(scores: Tensor, ids: Tensor = ids, start: int = start) -> None:
+        def see(scores: Tensor, ids: Tensor = ids, part: slice = part) -> None:
             nonlocal layer
             if scores.shape[-2:] != (length, length):
                 return
@@ -94,7 +95,7 @@ def capture_logits(
             if not seen.isfinite().all():
                 raise UserError(f"layer {layer}: logits are NaN or infinite; try run.dtype float32")
             if layers is None or layer in layers:
-                for row, number in enumerate(numbers[start : start + len(ids)]):
+                for row, number in enumerate(numbers[part]):
                     keep(number, layer, matrices[row])
             layer += 1
             progress.update(len(ids))
@@ -121,7 +122,7 @@ def instead(model: PreTrainedModel) -> str:
             config.num_hidden_layers, config.vocab_size = 1, 16
             tried = type(model)._from_config(config, attn_implementation="eager").eval()
         tokens = np.arange(8, dtype=np.int32)[None] % int(tried.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
-        capture_logits(tried, tokens, [0], None, batch=1, keep=lambda *_: None)
+        capture_logits(tried, tokens, [0], None, batch_tokens=1, keep=lambda *_: None)
     except Exception:  # whatever a family that was never tried makes of it
         return "its logits cannot be captured at the softmax either: choose another family"
     finally:

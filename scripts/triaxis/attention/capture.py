@@ -28,14 +28,13 @@ class Call:
     """One layer's attention, before rotation: what an experiment may look at, and may replace.
 
     query (batch, heads, length, head_dim), key and value (batch, key heads, length, ...), cos and sin (batch,
-    length, columns); mask as the model's own attention takes it (None: causal).
+    length, columns).
     """
 
     layer: int
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Tensor | None
     scaling: float
     cos: Tensor
     sin: Tensor
@@ -105,6 +104,15 @@ class Call:
         return unit.expand(*like.shape[:2], -1, -1)
 
 
+def _first_sequence(given: Any) -> Any:
+    """What a module is given, of the first sequence alone: batches are the first dimension of all that has several."""
+    if isinstance(given, torch.Tensor):
+        return given[:1] if given.ndim > 1 else given
+    if isinstance(given, tuple):
+        return tuple(map(_first_sequence, given))
+    return {name: _first_sequence(value) for name, value in given.items()} if isinstance(given, dict) else given
+
+
 Attend = Callable[[Call], tuple[Tensor, Tensor | None]]
 Live = Callable[[int, Tensor, Tensor, float], None]
 
@@ -119,8 +127,8 @@ def attending(
 ) -> Iterator[None]:
     """While open, each layer's attention of `model` is `attend(call)`, which sees queries and keys before RoPE.
 
-    live: if given, it is also shown (layer, query, key, scaling) as the layer itself rotates them, from the same
-    input: the vectors whose product the model feeds its softmax. mask: a mask function of transformers in place of the
+    live: if given, it is also shown (layer, query, key, scaling) of the first sequence, as the layer itself rotates
+    them, from the same input: the vectors whose product the model feeds its softmax. mask: a mask function of transformers in place of the
     model's own, for an `attend` that needs no mask.
     """
     recorder, rotation = Recorder(), {}
@@ -128,7 +136,8 @@ def attending(
     def before_each(layer: int, module: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         cos, sin = rotation[module] = kwargs["position_embeddings"]
         if live is not None:
-            live(layer, *recorder.replay(module, args, kwargs, cos, sin), recorder.scaling)
+            own = recorder.replay(module, *_first_sequence((args, kwargs)), cos[:1], sin[:1])
+            live(layer, *own, recorder.scaling)
         return args, kwargs | {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
 
     def function(own, module, query, key, value, mask, scaling, **options):  # type: ignore[no-untyped-def]
@@ -141,7 +150,7 @@ def attending(
             return own(module, query, key, value, mask, scaling=scaling, **options)
 
         layer = int(module.layer_idx)
-        return attend(Call(layer, query, key, value, mask, scaling, cos, sin, layouts[layer], finish, options))
+        return attend(Call(layer, query, key, value, scaling, cos, sin, layouts[layer], finish, options))
 
     with attention_function(model, function, mask), before_attention(model, before_each):
         yield

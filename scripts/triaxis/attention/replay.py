@@ -14,6 +14,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from triaxis.attention.at_softmax import instead
+from triaxis.attention.masks import in_parts, over_chunks
 from triaxis.base.errors import UserError
 
 Tensor = torch.Tensor
@@ -62,8 +63,9 @@ def attention_function(
 ) -> Iterator[None]:
     """Let `function(own, module, query, key, value, mask, scaling, **options)` be the model's attention.
 
-    own: the attention function the model would have used. Its mask function is kept, unless `mask` replaces it:
-    without one of our name the mask would be None and the model acausal.
+    own: the attention function the model would have used; of a long text it takes the queries in chunks (`masks`).
+    Its mask function is kept, unless `mask` replaces it: without one of our name the mask would be None and the model
+    acausal.
     """
     before = model.config._attn_implementation
     # SDPA knows no softcap: such a model needs the eager function of its own file, as does one without SDPA.
@@ -72,12 +74,12 @@ def attention_function(
 
     def attend(module, query, key, value, attention_mask, scaling=None, **options):  # type: ignore[no-untyped-def]
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-        own = ALL_ATTENTION_FUNCTIONS.get_interface(inner, eager)
+        own = over_chunks(ALL_ATTENTION_FUNCTIONS.get_interface(inner, eager))
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         return function(own, module, query, key, value, attention_mask, scaling, **options)
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, mask or ALL_MASK_ATTENTION_FUNCTIONS[inner])
+    AttentionMaskInterface.register(NAME, mask or in_parts(ALL_MASK_ATTENTION_FUNCTIONS[inner]))
     model.set_attn_implementation(NAME)
     try:
         yield

@@ -31,7 +31,8 @@ RENAMED = {
     "fits.half_seed": "it is fits.heldout_seed now, of other cells: a third of them, not a half",
     "features.device": "it is run.device now",
     "features.dtype": "it is run.dtype now",
-    "features.batch": "it is run.batch now",
+    "run.batch": "it is run.batch_tokens now, in tokens: a batch times sequences.length",
+    "features.batch": "it is run.batch_tokens now, in tokens",
     "tolerance.ways": "it is tolerance.perturbations now",
     "length_short": "it is gone; write what it held under length, and add length to experiments",
 }
@@ -195,7 +196,9 @@ class Run(Section):
         "float32",
         description="The precision of the model's weights and arithmetic; the features are stored as float32",
     )
-    batch: Count = Field(4, description="Sequences in one forward pass")
+    batch_tokens: Count = Field(
+        1024, description="Tokens in one forward pass: as many sequences as these hold, and at least one"
+    )
 
 
 class Sequences(Section):

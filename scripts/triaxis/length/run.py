@@ -27,6 +27,7 @@ from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
 from triaxis.length.schema import COMPONENTS, outputs_schema
 from triaxis.length.thinned import continue_components
 from triaxis.model.head import next_losses, predict
+from triaxis.model.inputs import input_device, token_ids
 from triaxis.model.loading import RopeScaling
 from triaxis.model.memory import watch_memory
 from triaxis.text.passkey import passkey_prompt
@@ -163,7 +164,7 @@ class Runner:
     def refresh(self) -> None:
         """Let RoPE tables that grew with a longer text start afresh: dynamic ones never shrink by themselves. It also
         brings all weights into memory, head included, so that none counts as what a length takes."""
-        self.model(input_ids=torch.ones(1, 2, dtype=torch.long, device=self.model.device), use_cache=False)
+        self.model(input_ids=torch.ones(1, 2, dtype=torch.long, device=input_device(self.model)), use_cache=False)
 
     def check(self, ids: Tensor) -> None:
         """Raise UserError if a chunked method with a window that holds the whole text is not the model's own
@@ -200,7 +201,7 @@ def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: LengthPlan) -> 
     Costs are those of all sequences of a length, what is observed included. Passkeys are left to `run_passkeys`.
     """
     found, method = Findings(), runner.method
-    ids = torch.from_numpy(tokens).long().to(runner.model.device)
+    ids = token_ids(runner.model, tokens)
     runner.check(ids[:1])
     sampled = sample_positions(plan, len(tokens))
     for length in tqdm(plan.lengths, unit="length", desc=method.name, mininterval=5):
@@ -320,7 +321,7 @@ def run_passkeys(
         for depth in depths:
             prompt = passkey_prompt(encode, filler, length, depth, [seed, length, trial], prefix=prefix, candidates=1)
             answer = prompt.answers[0]
-            ids = torch.from_numpy(np.concatenate([prompt.tokens, answer])).long().to(runner.model.device)[None]
+            ids = token_ids(runner.model, np.concatenate([prompt.tokens, answer]))[None]
             runner.refresh()
             predictions = predict(runner.model, runner.hidden(ids)[:, -len(answer) - 1 : -1])[0].float()
             target = ids[0, -len(answer) :]

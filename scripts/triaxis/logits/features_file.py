@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +17,28 @@ from triaxis.logits.schema import features_schema
 INDEX = ["sequence", "layer", "kind", "head", "position"]
 
 
+@lru_cache(maxsize=1)
+def _index(heads: int, key_heads: int, length: int) -> list[pa.Array]:
+    """The columns kind, head and position, which are the same for each (sequence, layer) of a model."""
+    kinds = pa.array(["query", "key"]).take(np.repeat([0, 1], [heads * length, key_heads * length]))
+    head = np.concatenate([np.repeat(np.arange(count, dtype=np.int16), length) for count in (heads, key_heads)])
+    position = np.tile(np.arange(length, dtype=np.int32), heads + key_heads)
+    return [kinds, pa.array(head), pa.array(position)]
+
+
 def to_table(features: Features) -> pa.Table:
     """The rows of one (sequence, layer): queries then keys, sorted by head and position."""
-    kinds, heads, positions = [], [], []
-    for kind, vectors in (("query", features.query), ("key", features.key)):
-        count, length, head_dim = vectors.shape
-        kinds += [kind] * (count * length)
-        heads.append(np.repeat(np.arange(count, dtype=np.int16), length))
-        positions.append(np.tile(np.arange(length, dtype=np.int32), count))
-    vectors = np.concatenate([features.query.reshape(-1), features.key.reshape(-1)])
+    heads, length, head_dim = features.query.shape
+    vectors = np.empty((heads + len(features.key), length, head_dim), np.float32)
+    vectors[:heads], vectors[heads:] = features.query, features.key
+    rows, schema = len(vectors) * length, features_schema(head_dim)
     columns = [
-        pa.array(np.full(len(kinds), features.sequence, dtype=np.int32)),
-        pa.array(np.full(len(kinds), features.layer, dtype=np.int16)),
-        pa.array(kinds),
-        pa.array(np.concatenate(heads)),
-        pa.array(np.concatenate(positions)),
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=features_schema(head_dim).field("vector").type),
+        pa.array(np.full(rows, features.sequence, dtype=np.int32)),
+        pa.array(np.full(rows, features.layer, dtype=np.int16)),
+        *_index(heads, len(features.key), length),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=schema.field("vector").type),
     ]
-    return pa.Table.from_arrays(columns, schema=features_schema(head_dim))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 @contextmanager

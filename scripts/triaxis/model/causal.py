@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from triaxis.base.errors import UserError
+from triaxis.model.inputs import input_device
 
 LENGTH = 8
 
@@ -14,7 +15,7 @@ LENGTH = 8
 def require_causal(model: PreTrainedModel) -> None:
     """Raise UserError if other tokens in the second half of a short text move an output of its first half."""
     embedding: Any = model.get_input_embeddings()
-    ids = torch.arange(2 * LENGTH, device=model.device).reshape(2, LENGTH) * 7 % embedding.num_embeddings
+    ids = torch.arange(2 * LENGTH, device=input_device(model)).reshape(2, LENGTH) * 7 % embedding.num_embeddings
     ids[1, : LENGTH // 2] = ids[0, : LENGTH // 2]
     first, second = model.base_model(input_ids=ids, use_cache=False)[0][:, : LENGTH // 2].float()
     moved = (first - second).abs().mean() / first.abs().mean()

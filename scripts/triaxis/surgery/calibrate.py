@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from triaxis.attention.capture import Call, attending
 from triaxis.attention.layout import Layout
 from triaxis.attention.rope import Rotary
+from triaxis.model.inputs import passes, token_ids
 from triaxis.surgery import additive
 from triaxis.surgery.additive import Additive
 
@@ -17,7 +18,7 @@ Tensor = torch.Tensor
 
 @torch.inference_mode()
 def calibrate_model(
-    model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32], *, batch: int
+    model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32], *, batch_tokens: int
 ) -> dict[tuple[str, int], Additive]:
     """(form, layer) -> parameters of every additive form, from the plain model on tokens (sequences, length).
 
@@ -40,10 +41,9 @@ def calibrate_model(
         progress.update(len(call.query))
         return call.plain()
 
-    for start in range(0, len(tokens), batch):
-        with attending(model, layouts, attend):
-            ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
-            model.base_model(input_ids=ids, use_cache=False)
+    with attending(model, layouts, attend):
+        for part in passes(tokens, batch_tokens):
+            model.base_model(input_ids=token_ids(model, tokens[part]), use_cache=False)
     progress.close()
     return {
         (name, layer): form

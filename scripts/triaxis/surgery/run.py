@@ -24,6 +24,7 @@ from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
 from triaxis.model.answering import answering
 from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
+from triaxis.model.inputs import passes, token_ids
 from triaxis.surgery.additive import Additive
 from triaxis.surgery.schema import SURGERY
 
@@ -175,7 +176,7 @@ class InterventionRunner:
     def __init__(self, model: PreTrainedModel, layouts: dict[int, Layout], tokens: NDArray[np.int32]) -> None:
         self.model, self.layouts = model, layouts
         self.blocks, self.index = decoder_blocks(model)
-        self.ids = torch.from_numpy(tokens).long().to(model.device)
+        self.ids = token_ids(model, tokens)
         self.rotaries: dict[int, Rotary] = {}
         self.outputs: dict[str, list[Any]] = {}
         predictions = self._run(self._observe, keep="plain")
@@ -225,7 +226,7 @@ def run_surgery(
     numbers: Sequence[int],
     forms: Mapping[tuple[str, int], Additive],
     *,
-    batch: int,
+    batch_tokens: int,
     stepwise: Sequence[str],
     step_sequences: int,
     heads_of_layers: int,
@@ -244,13 +245,13 @@ def run_surgery(
             rows.append({"sequence": numbers[number]} | key | result)
         progress.update()
 
-    for first in range(0, len(tokens), batch):
-        runner = InterventionRunner(model, layouts, tokens[first : first + batch])
+    for part in passes(tokens, batch_tokens):
+        runner = InterventionRunner(model, layouts, tokens[part])
         layers = runner.rotating()
         whole = Intervention("all", None, None, frozenset(layers), "plain", layers[0])
         progress = tqdm(VARIANTS, unit="pass", desc="surgery, whole", mininterval=5)
         for name in VARIANTS:
-            record(runner, first, name, whole)
+            record(runner, part.start, name, whole)
         _check([row for row in rows if row["variant"] == "exact"][-len(runner.plain) :], runner.plain)
         progress.close()
     if stepwise:

@@ -18,6 +18,7 @@ from triaxis.attention.capture import attending
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
 from triaxis.model.head import log_probabilities, losses_of
+from triaxis.model.inputs import input_device, per_pass, token_ids
 from triaxis.tasks.items import Item, Tokens
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.perturb import require_fixed_table, scatter
@@ -140,7 +141,7 @@ def masks(model: PreTrainedModel, packs: Sequence[Pack]) -> Tensor | dict[str, T
     def mask(window: int | None) -> Tensor:
         near = seen if window is None else seen & (distance < window)
         hidden = torch.zeros(near.shape, dtype=model.dtype).masked_fill_(~near, torch.finfo(model.dtype).min)
-        return hidden[:, None].to(model.device)
+        return hidden[:, None].to(input_device(model))
 
     windows = _windows(model)
     return mask(windows[""]) if "" in windows else {kind: mask(window) for kind, window in windows.items()}
@@ -164,15 +165,15 @@ def _perturbed(
             tokens[row, : pack.prompt] = pack.tokens[own.order]
         if perturbation == "position":
             position[row, : pack.prompt] = own.new_position
-    ids = torch.from_numpy(tokens).long().to(model.device)
-    positions = torch.from_numpy(position).to(model.device)
+    ids = token_ids(model, tokens)
+    positions = torch.from_numpy(position).to(ids.device)
     if perturbation != "feature" or not any(own.shift.any() for own in displacements):
         yield ids, positions
         return
     offsets = torch.from_numpy(np.stack([_offsets(*both) for both in zip(packs, displacements, strict=True)]))
-    with attending(model, layouts, scatter(lambda: offsets.to(model.device), layers, positions)):
+    with attending(model, layouts, scatter(lambda: offsets.to(ids.device), layers, positions)):
         # The rotation's frequencies are read off tables of rising positions.
-        yield ids, torch.arange(ids.shape[1], device=model.device).expand_as(ids)
+        yield ids, torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
 
 
 def _offsets(pack: Pack, displacement: ContextDisplacement) -> NDArray[np.int64]:
@@ -188,10 +189,10 @@ def score_answers(
     perturbation: str = "text",
     displacements: Sequence[ContextDisplacement] | None = None,
     *,
-    batch: int = 1,
+    batch_tokens: int = 1,
     layers: Sequence[int] | None = None,
 ) -> list[list[Answered]]:
-    """Every answer of every item, by one pass for each `batch` items of equal length.
+    """Every answer of every item, in passes of `batch_tokens` tokens over items of equal length.
 
     displacements: of each prompt, as `perturbation` applies them; None for plain prompts. layers: those that the
     feature perturbation changes, None for all. Raises UserError for a model whose positions cannot be perturbed alone,
@@ -201,13 +202,15 @@ def score_answers(
         require_fixed_table(model)
     if displacements is None:
         displacements = [ContextDisplacement(np.arange(len(item.tokens)), 0.0, (), item.context) for item in items]
+    packed = [Pack.of(item.tokens, item.answers) for item in items]
     order = sorted(range(len(items)), key=lambda n: len(items[n].tokens))
     results: dict[int, list[Answered]] = {}
     while order:
         length = len(items[order[0]].tokens)
-        chosen = [n for n in order[:batch] if len(items[n].tokens) == length]
+        alike = [n for n in order if len(items[n].tokens) == length]
+        chosen = alike[: per_pass(batch_tokens, max(len(packed[n].tokens) for n in alike))]
         order = order[len(chosen) :]
-        packs = [Pack.of(items[n].tokens, items[n].answers) for n in chosen]
+        packs = [packed[n] for n in chosen]
         longest = max(len(pack.tokens) for pack in packs)
         packs = [pack.padded(longest) for pack in packs]
         with _perturbed(model, layouts, perturbation, packs, [displacements[n] for n in chosen], layers) as (

@@ -58,7 +58,7 @@ def perturbed_model(
     conditions: Conditions,
     perturbation: str,
     fraction: float,
-    batch: int,
+    batch_tokens: int,
 ) -> Any:
     """An HFLM of the harness that perturbs every request; `.displacements` collects the displacement of each."""
 
@@ -80,7 +80,7 @@ def perturbed_model(
                 kept = before[-max(1, self.max_length - len(answer) + 1) :]
                 items.append(context_item(tokenizer, kept, context.rstrip(), answer))
             moved = [self._displace(item) for item in items]
-            scored = score_answers(model, layouts, items, perturbation, moved, batch=batch, layers=conditions.layers)
+            scored = score_answers(model, layouts, items, perturbation, moved, batch_tokens=batch_tokens, layers=conditions.layers)
             return [(float(answer.log_probabilities.sum()), answer.greedy) for (answer,) in scored]
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
@@ -108,7 +108,7 @@ def run_harness(
     *,
     limit: int | None,
     folder: str | None,
-    batch: int,
+    batch_tokens: int,
 ) -> pa.Table:
     """The rows of tasks/ of one task of the harness, judged by its own `metric`; limit: its first documents, None for
     all; folder: of further tasks' YAML files. Raises UserError if there is no such task or metric."""
@@ -122,7 +122,7 @@ def run_harness(
         if fraction == 0 and plain:
             rows += [row | {"perturbation": perturbation} for row in plain]
             continue
-        lm = perturbed_model(model, layouts, tokenizer, conditions, perturbation, fraction, batch)
+        lm = perturbed_model(model, layouts, tokenizer, conditions, perturbation, fraction, batch_tokens)
         results = lm_eval.simple_evaluate(
             model=lm, tasks=[task], limit=limit, bootstrap_iters=0, log_samples=True, task_manager=manager
         )

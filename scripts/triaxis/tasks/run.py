@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
+from triaxis.model.inputs import token_ids
 from triaxis.tasks.branches import Answered, ContextDisplacement, score_answers, within_context
 from triaxis.tasks.items import Item, Tokens
 from triaxis.tasks.longbench import f1
@@ -57,7 +58,7 @@ def run_items(
     items: Sequence[Item],
     conditions: Conditions,
     *,
-    batch: int,
+    batch_tokens: int,
     new_tokens: int = 0,
 ) -> pa.Table:
     """The rows of tasks/: every item in every condition, by its answers, or, where it has none, by what the model
@@ -70,7 +71,7 @@ def run_items(
         own = [items[n] for n in chosen]
         if all(item.answers for item in own):
             scored = score_answers(
-                model, layouts, own, perturbation, displacements, batch=batch, layers=conditions.layers
+                model, layouts, own, perturbation, displacements, batch_tokens=batch_tokens, layers=conditions.layers
             )
             return [judge(answers) for answers in scored]
         texts = []
@@ -146,7 +147,7 @@ def generate(
     still = displacement is None or not displacement.shift.any()
     if not still and perturbation == "text":
         tokens = tokens[displacement.order]  # type: ignore[union-attr]
-    ids = torch.from_numpy(tokens).long()[None].to(model.device)
+    ids = token_ids(model, tokens[None])
     cached = still or perturbation == "text"
 
     def grown(ids: torch.Tensor) -> list[ContextDisplacement]:

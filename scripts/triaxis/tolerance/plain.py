@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from triaxis.attention.replay import attention_modules
 from triaxis.base import parquet
+from triaxis.model.inputs import passes, token_ids
 from triaxis.tolerance.schema import plain_schema
 
 Tensor = torch.Tensor
@@ -51,11 +52,11 @@ def keeping(model: PreTrainedModel, outputs: dict[int, Tensor]) -> Iterator[None
 
 
 @torch.inference_mode()
-def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch: int) -> Iterator[States]:
+def run_plain(model: PreTrainedModel, tokens: NDArray[np.int32], batch_tokens: int) -> Iterator[States]:
     """The states of each sequence, tokens (sequences, length), unperturbed."""
-    for start in tqdm(range(0, len(tokens), batch), unit="batch", desc="plain", mininterval=5):
+    for part in tqdm(list(passes(tokens, batch_tokens)), unit="pass", desc="plain", mininterval=5):
         attention: dict[int, Tensor] = {}
-        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
+        ids = token_ids(model, tokens[part])
         with keeping(model, attention):
             last = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         for row in range(len(ids)):

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from triaxis.attention.layout import Layout
 from triaxis.base.errors import UserError
 from triaxis.model.head import PlainPredictions, log_probabilities, losses_of, predict
+from triaxis.model.inputs import passes, token_ids
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.plain import States, keeping
@@ -63,10 +64,10 @@ def run_perturbation(
     plain: Iterator[States],
     displacements: Mapping[tuple[int, float], Displacement],
     *,
-    batch: int,
+    batch_tokens: int,
     layers: Sequence[int] | None,
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """The rows of tolerance/ and of cosines/, a batch and fraction at a time, of tokens (sequences, length), `numbers`.
+    """The rows of tolerance/ and of cosines/, a pass and fraction at a time, of tokens (sequences, length), `numbers`.
 
     plain: the states of each sequence in turn. displacements: (sequence, fraction) -> what is perturbed; the fractions
     are the same for all. layers: those that the feature perturbation changes, None for all. Nothing is run where
@@ -76,21 +77,21 @@ def run_perturbation(
         raise UserError(f"tolerance.layers {beyond} are out of range: the model has layers 0 to {max(layouts)}")
     fractions, in_text = sorted({fraction for _, fraction in displacements}), perturbation == "text"
     progress = tqdm(total=len(tokens) * len(fractions), unit="sequence", desc=f"perturb {perturbation}", mininterval=5)
-    for start in range(0, len(tokens), batch):
-        ids = torch.from_numpy(tokens[start : start + batch]).long().to(model.device)
+    for part in passes(tokens, batch_tokens):
+        ids = token_ids(model, tokens[part])
         states = [next(plain) for _ in ids]
-        last = torch.stack([each.last for each in states]).to(model.device, model.dtype)
+        last = torch.stack([each.last for each in states]).to(ids.device, model.dtype)
         unperturbed = predict(model, last)
         plain_predictions = [PlainPredictions(row) for row in unperturbed]
         for fraction in fractions:
-            own = [displacements[number, fraction] for number in numbers[start : start + batch]]
+            own = [displacements[number, fraction] for number in numbers[part]]
             outputs: dict[int, Tensor] = {}
             predictions = unperturbed
             if any(each.shift.any() for each in own):
                 with perturbing(model, layouts, perturbation, partial(_given, own), layers), keeping(model, outputs):
                     predictions = model(input_ids=ids, use_cache=False).logits
             rows, cosines = [], []
-            for row, (number, moved) in enumerate(zip(numbers[start : start + batch], own, strict=True)):
+            for row, (number, moved) in enumerate(zip(numbers[part], own, strict=True)):
                 measures = measures_by_position(plain_predictions[row], predictions[row], ids[row], moved, in_text)
                 rows.append(_rows(number, fraction, moved, measures))
                 new_position = torch.from_numpy(moved.new_position) if in_text else slice(None)

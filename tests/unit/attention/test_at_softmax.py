@@ -29,14 +29,14 @@ def some_tokens(length: int = LENGTH, sequences: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(3, 128, (sequences, length)).astype(np.int32)
 
 
-def captured(model, tokens: np.ndarray, layers=None, batch: int = 2) -> dict[tuple[int, int], np.ndarray]:
+def captured(model, tokens: np.ndarray, layers=None, batch_tokens: int = 24) -> dict[tuple[int, int], np.ndarray]:
     found = {}
 
     def keep(sequence, layer, matrices):
         assert (sequence, layer) not in found
         found[sequence, layer] = matrices.numpy().copy()
 
-    capture_logits(model, tokens, range(10, 10 + len(tokens)), layers, batch=batch, keep=keep)
+    capture_logits(model, tokens, range(10, 10 + len(tokens)), layers, batch_tokens=batch_tokens, keep=keep)
     return found
 
 
@@ -117,7 +117,7 @@ def test_layers_are_chosen():
 
 def test_the_batch_does_not_matter():
     model, tokens = build("gpt2"), some_tokens()
-    one, three = captured(model, tokens, batch=1), captured(model, tokens, batch=3)
+    one, three = captured(model, tokens, batch_tokens=1), captured(model, tokens, batch_tokens=36)
     for place, matrices in one.items():
         np.testing.assert_allclose(np.tril(three[place]), np.tril(matrices), rtol=0, atol=1e-5)
 

@@ -274,7 +274,6 @@ def test_without_a_mask_the_result_is_the_same(build_model, family: str):
         return lm_infinite(call, n_global=3, n_local=16)
 
     def checked(call: Call):
-        assert call.mask is None
         bands.check(call)
         return attend(call)
 

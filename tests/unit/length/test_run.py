@@ -174,9 +174,12 @@ class Parrot(torch.nn.Module):
     def __init__(self, wrong: bool) -> None:
         super().__init__()
         self.wrong, self.method, self.model = wrong, method("plain"), self
-        self.base_model, self.device = torch.nn.Identity(), torch.device("cpu")
+        self.base_model, self.embedding = torch.nn.Identity(), torch.nn.Embedding(1, 1)
 
     def refresh(self) -> None: ...
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.embedding
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         following = ids.roll(-1, 1) + (1 if self.wrong else 0)

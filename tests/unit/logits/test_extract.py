@@ -35,7 +35,7 @@ def llama(build_model):
     return build_model("llama", num_hidden_layers=3)
 
 
-def extracted(model, tokens=TOKENS, numbers=NUMBERS, layers=None, batch=2, tolerance=1e-5):
+def extracted(model, tokens=TOKENS, numbers=NUMBERS, layers=None, batch_tokens=24, tolerance=1e-5):
     """Features by (sequence, layer), in the order in which they were written, rotations and errors."""
     features = {}
 
@@ -44,7 +44,7 @@ def extracted(model, tokens=TOKENS, numbers=NUMBERS, layers=None, batch=2, toler
         features[layer.sequence, layer.layer] = layer
 
     rotaries, errors = extract_features(
-        model, probe_layouts(model), tokens, numbers, layers, batch=batch, tolerance=tolerance, write=write
+        model, probe_layouts(model), tokens, numbers, layers, batch_tokens=batch_tokens, tolerance=tolerance, write=write
     )
     return features, rotaries, errors
 
@@ -77,8 +77,8 @@ def projections(layer):
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_features_do_not_depend_on_the_batch(llama, batch):
-    expected, *_ = extracted(llama, batch=2)
-    found, *_ = extracted(llama, batch=batch)
+    expected, *_ = extracted(llama, batch_tokens=24)
+    found, *_ = extracted(llama, batch_tokens=batch * TOKENS.shape[1])
     assert set(found) == set(expected) == {(number, layer) for number in NUMBERS for layer in range(3)}
     for place, layer in found.items():
         np.testing.assert_allclose(layer.query, expected[place].query, rtol=0, atol=1e-6)
@@ -93,11 +93,12 @@ def test_features_do_not_depend_on_the_other_sequences(llama):
         np.testing.assert_allclose(layer.query, expected[place].query, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("batch", "batches"), [(2, [[4], [5, 6], [7, 9]]), (3, [[4], [5, 6, 7], [9]])])
-def test_layers_are_written_as_they_are_run(llama, batch, batches):
-    """The first sequence is alone, since it is the one that is checked."""
-    features, *_ = extracted(llama, batch=batch)
-    assert list(features) == [(number, layer) for batch in batches for layer in range(3) for number in batch]
+@pytest.mark.parametrize(
+    ("batch_tokens", "passes"), [(1, [[4], [5], [6], [7], [9]]), (35, [[4, 5], [6, 7], [9]]), (36, [[4, 5, 6], [7, 9]])]
+)
+def test_layers_are_written_as_they_are_run(llama, batch_tokens, passes):
+    features, *_ = extracted(llama, batch_tokens=batch_tokens)
+    assert list(features) == [(number, layer) for own in passes for layer in range(3) for number in own]
 
 
 def test_only_the_layers_asked_for_are_written(llama):
@@ -154,7 +155,7 @@ def test_a_tolerance_that_is_exceeded_stops_the_run(llama):
         TOKENS,
         NUMBERS,
         None,
-        batch=2,
+        batch_tokens=24,
         tolerance=1e-12,
         write=written.append,
     )
@@ -182,7 +183,7 @@ def test_weights_that_are_not_finite_name_the_layer(llama, value, broken):
     with torch.no_grad():
         llama.model.layers[broken].self_attn.k_proj.weight[3, 5] = value
     said = message(
-        extract_features, llama, layouts, TOKENS, NUMBERS, None, batch=2, tolerance=1e-5, write=lambda layer: None
+        extract_features, llama, layouts, TOKENS, NUMBERS, None, batch_tokens=24, tolerance=1e-5, write=lambda layer: None
     )
     assert f"layer {broken}: queries or keys are NaN or infinite" in said
     assert f"layer {broken}: queries or keys are NaN or infinite" in message(probe_layouts, llama)

@@ -67,11 +67,11 @@ def draw(count: int, seed: int, length: int = LENGTH) -> np.ndarray:
 
 
 def forms_of(model: PreTrainedModel, seed: int = 1) -> dict[tuple[str, int], Additive]:
-    return calibrate_model(model, probe_layouts(model), draw(3, seed), batch=2)
+    return calibrate_model(model, probe_layouts(model), draw(3, seed), batch_tokens=2 * LENGTH)
 
 
 def surgery_rows(model: PreTrainedModel, forms, **options) -> list[dict]:
-    settings = {"batch": 2, "stepwise": ["f+g"], "step_sequences": 2, "heads_of_layers": 1} | options
+    settings = {"batch_tokens": 2 * LENGTH, "stepwise": ["f+g"], "step_sequences": 2, "heads_of_layers": 1} | options
     return run_surgery(model, probe_layouts(model), draw(3, 2), [5, 6, 7], forms, **settings).to_pylist()
 
 
@@ -192,7 +192,7 @@ def test_additive_logits_equal_a_dense_sum_over_pairs_and_cells(family: str) -> 
 
 def test_the_mean_form_is_the_closed_form_of_the_calibration_keys() -> None:
     model, tokens = build("llama"), draw(3, 1)
-    forms = calibrate_model(model, probe_layouts(model), tokens, batch=2)
+    forms = calibrate_model(model, probe_layouts(model), tokens, batch_tokens=2 * LENGTH)
     for call in calls_of(model, tokens):
         rotary = rotary_of(call)
         keys = rotary.to_complex(call.key.numpy()).repeat(2, axis=1)
@@ -324,7 +324,7 @@ def test_rows_cover_every_scope_once_and_agree_where_scopes_meet() -> None:
 def test_batches_do_not_matter() -> None:
     model = build("qwen3")
     forms = forms_of(model)
-    one, three = surgery_rows(model, forms, batch=1), surgery_rows(model, forms, batch=3)
+    one, three = surgery_rows(model, forms, batch_tokens=1), surgery_rows(model, forms, batch_tokens=3 * LENGTH)
 
     def order(row: dict) -> tuple:
         return tuple(str(row[name]) for name in ("sequence", "variant", "scope", "layer", "head"))
@@ -416,7 +416,7 @@ def test_the_table_is_the_means_over_sequences_by_loss(tmp_path) -> None:
         draw(3, 2),
         [5, 6, 7],
         forms_of(model),
-        batch=2,
+        batch_tokens=2 * LENGTH,
         stepwise=["f+g"],
         step_sequences=1,
         heads_of_layers=0,

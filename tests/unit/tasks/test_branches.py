@@ -85,7 +85,7 @@ def test_branches_are_answers_that_each_follow_the_prompt_alone(build_model, fam
     model = build_model(family, **FAMILIES[family])
     layouts = probe_layouts(model)
     items = [item(0), item(1), item(2, 17, (2, 2))]
-    for one, scored in zip(items, score_answers(model, layouts, items, batch=2), strict=True):
+    for one, scored in zip(items, score_answers(model, layouts, items, batch_tokens=128), strict=True):
         agree(scored, naively(model, layouts, one))
 
 
@@ -106,8 +106,8 @@ def test_perturbed_branches_are_perturbed_runs_of_each_answer(build_model, famil
 def test_a_run_perturbed_by_nothing_is_the_plain_run_to_the_bit(build_model, perturbation):
     model = build_model("llama")
     layouts, items = probe_layouts(model), [item(5), item(6)]
-    plain = score_answers(model, layouts, items, batch=2)
-    none = score_answers(model, layouts, items, perturbation, [moved(one, 0.0) for one in items], batch=2)
+    plain = score_answers(model, layouts, items, batch_tokens=128)
+    none = score_answers(model, layouts, items, perturbation, [moved(one, 0.0) for one in items], batch_tokens=128)
     for one, other in zip(plain, none, strict=True):
         for answer, same in zip(one, other, strict=True):
             assert np.array_equal(answer.log_probabilities, same.log_probabilities) and answer.greedy == same.greedy
@@ -117,7 +117,7 @@ def test_a_model_that_repeats_gets_the_answers_that_repeat():
     """A toy that always says its last token again, with a known margin."""
 
     class Echo(torch.nn.Module):
-        dtype, device = torch.float32, torch.device("cpu")
+        dtype = torch.float32
 
         class config:
             model_type = "echo"
@@ -125,6 +125,9 @@ def test_a_model_that_repeats_gets_the_answers_that_repeat():
             @staticmethod
             def get_text_config():
                 return Echo.config
+
+        def get_input_embeddings(self):
+            return torch.nn.Embedding(8, 1)
 
         def forward(self, input_ids, logits_to_keep, **_):
             logits = torch.nn.functional.one_hot(input_ids, 8).float() * 3
@@ -145,7 +148,10 @@ def test_no_branch_sees_another_and_no_token_its_future():
     assert pack.position.tolist() == [0, 1, 2, 3, 4, 5, 4] and pack.branch.tolist() == [-1] * 4 + [0, 0, 2]
 
     class Plain:
-        dtype, device = torch.float32, "cpu"
+        dtype = torch.float32
+
+        def get_input_embeddings(self):
+            return torch.nn.Embedding(8, 1)
 
         class config:
             @staticmethod

@@ -64,7 +64,7 @@ def test_an_item_is_judged_by_its_first_answer():
 def rows(build_model, tokenizer) -> list[dict]:
     model = build_model("llama")
     items = [item(n) for n in range(5)]
-    return run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch=2).to_pylist()
+    return run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch_tokens=128).to_pylist()
 
 
 def test_rows_are_one_an_item_and_condition_and_share_what_is_plain(rows):
@@ -95,11 +95,11 @@ def test_a_prompt_without_words_to_swap_is_plain_and_a_task_of_such_is_refused(b
     model = build_model("llama")
     layouts = probe_layouts(model)
     still = Item(item(0).tokens, np.full(14, STAYS), range(0), item(0).answers)
-    rows = run_items(model, layouts, tokenizer, [still, item(1)], conditions(), batch=2).to_pylist()
+    rows = run_items(model, layouts, tokenizer, [still, item(1)], conditions(), batch_tokens=128).to_pylist()
     own = [row for row in rows if row["item"] == 0]
     assert len({row["log_probability"] for row in own}) == 1 and not any(row["moved_fraction"] for row in own)
     with pytest.raises(UserError, match="no prompt of this task has two whole words"):
-        run_items(model, layouts, tokenizer, [still], conditions(), batch=1)
+        run_items(model, layouts, tokenizer, [still], conditions(), batch_tokens=1)
 
 
 # Generation
@@ -137,7 +137,7 @@ def test_questions_are_judged_by_f1_of_what_is_written(build_model, tokenizer):
     layouts = probe_layouts(model)
     written = tokenizer.decode(generate(model, layouts, one.tokens, "text", None, 4))
     one.references.extend(["nothing of it", f"x{written} king"])
-    table = run_items(model, layouts, tokenizer, [one], conditions(), batch=1, new_tokens=4)
+    table = run_items(model, layouts, tokenizer, [one], conditions(), batch_tokens=1, new_tokens=4)
     assert table.schema.equals(TASKS)
     for row in table.to_pylist():
         assert 0 <= row["accuracy"] <= 1 and row["chosen"] is None
@@ -210,7 +210,7 @@ def test_the_harness_scores_continuations_of_perturbed_contexts(build_model, tok
 
 def test_the_harness_rows_and_its_unknown_names(build_model, tokenizer, fake_harness):
     model = build_model("llama", vocab_size=256)
-    options = {"limit": 2, "folder": None, "batch": 1}
+    options = {"limit": 2, "folder": None, "batch_tokens": 1}
     table = run_harness(model, probe_layouts(model), tokenizer, conditions(), "continue", "nats", **options)
     assert table.schema.equals(TASKS) and len(table) == 2 * 3 * 3
     found = {(row["item"], row["perturbation"], row["fraction"]): row["accuracy"] for row in table.to_pylist()}
@@ -239,7 +239,7 @@ def test_the_table_is_means_over_items_with_intervals(tmp_path, build_model, tok
     items = [item(n) for n in range(6)]
     files = []
     for name in ("tiny", "tiny-random"):
-        table = run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch=6)
+        table = run_items(model, probe_layouts(model), tokenizer, items, conditions(), batch_tokens=400)
         files.append(tmp_path / f"tasks/model={name}/task=cloze/tasks.parquet")
         parquet.write_parquet(files[-1], table, TASKS, {})
     rows = by_condition(files, ["tiny", "tiny-random"], ["cloze"], 200, 0)

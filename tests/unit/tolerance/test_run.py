@@ -47,7 +47,7 @@ def displacements() -> dict[tuple[int, float], Displacement]:
 
 
 def plain_file(model, path: Path, batch: int = 2) -> Path:
-    states = [*run_plain(model, draw(), batch)]
+    states = [*run_plain(model, draw(), batch * LENGTH)]
     rows = [table for n, each in zip(NUMBERS, states, strict=True) for table in states_to_tables(n, each)]
     with parquet.parquet_writer(path, rows[0].schema, {}) as writer:
         for table in rows:
@@ -58,7 +58,7 @@ def plain_file(model, path: Path, batch: int = 2) -> Path:
 def run(model, perturbation: str, path: Path, batch: int = 2, layers=None) -> tuple[pa.Table, pa.Table]:
     results = run_perturbation(
         *(model, probe_layouts(model), perturbation, draw(), NUMBERS, read_states(path), displacements()),
-        batch=batch,
+        batch_tokens=batch * LENGTH,
         layers=layers,
     )
     rows, cosines = zip(*results, strict=True)
