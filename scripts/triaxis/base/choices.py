@@ -6,9 +6,11 @@ from typing import Literal, get_args
 PerturbationName = Literal["text", "position", "feature"]
 PERTURBATIONS: tuple[str, ...] = get_args(PerturbationName)
 
-# How a model reads past its training length (length.run): by attention of another form, or with RoPE scaled.
+# How a model reads past its training length (length.run): by attention of another form, with one of its two changes
+# alone (distances past the training length, number of keys), or with RoPE scaled.
 ScalingName = Literal["yarn", "linear", "dynamic"]
-MethodName = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", ScalingName]
+ControlName = Literal["clipped", "thinned", "clipped_thinned"]
+MethodName = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", ControlName, ScalingName]
 ROPE_SCALINGS: tuple[str, ...] = get_args(ScalingName)
 LENGTH_METHODS: tuple[str, ...] = get_args(MethodName)
 

@@ -1,18 +1,22 @@
-"""Attention that goes on past the training length: LM-Infinite and InfLLM, for any model that `capture` takes.
+"""Attention past the training length: LM-Infinite, InfLLM, and controls, for any model that `capture` takes.
 
-Both keep all distances in the trained range. A query sees the last n_local keys at their true distances; of the keys
-before them it sees a few, all at one distance, by a query rotated to it and keys rotated to position 0. Han et al.
-2024 (arXiv 2308.16137), Xiao et al. 2024 (arXiv 2402.04617); docs/method/length.md, "Methods".
+The first two keep all distances in the trained range and the number of keys small. A query sees the last n_local keys
+at their true distances; of the keys before them it sees a few, all at one distance, by a query rotated to it and keys
+rotated to position 0. Han et al. 2024 (arXiv 2308.16137), Xiao et al. 2024 (arXiv 2402.04617). The controls change
+one of the two: `clipped` the distances alone, `thinned` the number of keys alone. docs/method/length.md, "Methods".
 
 Queries are taken in chunks, each against the keys that it may see, so that memory grows linearly with length. The
 model's own mask is causal or a sliding window, which stays in force; its scaling, softcap and sinks too.
 """
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from triaxis.attention.capture import Call
 from triaxis.base.errors import UserError
@@ -22,6 +26,9 @@ Tensor = torch.Tensor
 # observe(call, rows, logits, weights): some query positions (rows,), their logits before softcap (batch, heads, rows,
 # keys), -inf where hidden, and their attention weights. A key that sits at two distances is two columns.
 Observe = Callable[[Call, Tensor, Tensor, Tensor], None]
+
+# Keys at the start of a text that `thinned` never leaves out: attention sinks (Xiao et al. 2024, arXiv 2309.17453).
+FIRST = 4
 
 
 @dataclass(frozen=True)
@@ -147,15 +154,77 @@ def inf_llm(
     return attention.output, None
 
 
-class _Chunked:
-    """Chunks of queries against the keys near them and a few far ones.
+def clipped(call: Call, watch: Watch | None = None, *, clip: int, chunk: int = 128) -> tuple[Tensor, None]:
+    """All keys, at distance min(i - j, clip - 1): the distances of a text of `clip` tokens, but the number of keys of
+    the whole one. Output (batch, length, heads, value_dim)."""
+    return lm_infinite(call, watch, n_global=call.query.shape[2], n_local=clip, limit=clip - 1, chunk=chunk)
 
-    The near ones are the last `n_local` keys of each query; the far ones sit at distance `limit` and are visible once
-    they are no longer near, or, `twice`, even before.
+
+def thinned(
+    call: Call, watch: Watch | None = None, *, keys: int, seed: int, clip: int | None = None, chunk: int = 128
+) -> tuple[Tensor, None]:
+    """At most `keys` keys, all at their true distances, or, with `clip`, at distance min(i - j, clip - 1).
+
+    Query i sees the last ceil(keys / 2), itself among them. Of the keys before these it sees the floor(keys / 2) that
+    come first in one seeded order of positions, which the first FIRST positions lead: all of them, if they are no
+    more. The order is that of `seeded_order`, the same for all heads and layers. Output (batch, length, heads,
+    value_dim).
+    """
+    length, device = call.query.shape[2], call.key.device
+    n_local = keys - keys // 2
+    order = seeded_order(length, seed)
+    # Of the keys that have left the window of query i, those up to this place in the order.
+    last = np.full(length, np.iinfo(np.int64).max)
+    last[n_local:] = nth_smallest(order[: max(0, length - n_local)], keys // 2)
+    attention = _Chunked(call, n_local, (clip or length) - 1, watch, true_below=clip or length)
+    for start in range(0, length, chunk):
+        stop = min(start + chunk, length)
+        # The bound only falls, so the keys of the chunk's first query are those of all, but for the ones that join.
+        far = np.flatnonzero(order[: max(0, stop - n_local)] <= last[start])
+        chosen = order[far] <= last[start:stop, None]
+        far, chosen = (torch.from_numpy(x).to(device) for x in (far, chosen))
+        attention.attend(start, stop, far.expand(len(call.query), -1), chosen)
+    return attention.output, None
+
+
+def seeded_order(length: int, seed: int) -> NDArray[np.int64]:
+    """(length,): where each position comes in a seeded order, the first FIRST before all others. A longer text has the
+    same numbers and more."""
+    order = np.random.default_rng(seed).integers(FIRST, np.iinfo(np.int64).max, length)
+    order[:FIRST] = np.arange(FIRST)[:length]
+    return order
+
+
+def nth_smallest(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """(length,): the n-th smallest of values[: i + 1] for each i, the largest number there is while they are fewer."""
+    found, least = np.full(len(values), np.iinfo(np.int64).max), list[int]()
+    for place, value in enumerate(values.tolist()):
+        heapq.heappush(least, -value)
+        if len(least) > n:
+            heapq.heappop(least)
+        if len(least) == n:
+            found[place] = -least[0]
+    return found
+
+
+class _Chunked:
+    """Chunks of queries against the keys near them and others.
+
+    The near ones are the last `n_local` keys of each query, at their distances. The others, far ones, are visible once
+    they are no longer near, or, `twice`, even before. They sit at distance `limit`, but at their own if that is less
+    than `true_below`.
     """
 
-    def __init__(self, call: Call, n_local: int, limit: int, watch: Watch | None, twice: bool = False) -> None:
-        self.call, self.n_local, self.watch, self.twice = call, n_local, watch, twice
+    def __init__(
+        self,
+        call: Call,
+        n_local: int,
+        limit: int,
+        watch: Watch | None,
+        twice: bool = False,
+        true_below: int = 0,
+    ) -> None:
+        self.call, self.n_local, self.watch, self.twice, self.true_below = call, n_local, watch, twice, true_below
         self.length = call.query.shape[2]
         self.window = self.length if call.window is None else call.window
         self.near_query = call.layout.rotate(call.query, call.cos, call.sin)
@@ -163,8 +232,9 @@ class _Chunked:
         self.far_query, self.far_key = call.turned(call.query, limit), call.turned(call.key, 0)
         self.output = call.value.new_empty(len(call.query), self.length, call.query.shape[1], call.value.shape[-1])
 
-    def attend(self, start: int, stop: int, far: Tensor) -> tuple[slice, Tensor]:
-        """Fill the output of the queries from `start` to `stop`; far (batch, n): positions of the keys seen from afar.
+    def attend(self, start: int, stop: int, far: Tensor, chosen: Tensor | None = None) -> tuple[slice, Tensor]:
+        """Fill the output of the queries from `start` to `stop`; far (batch, n): positions of the far keys; chosen
+        (queries, n): which of them each query sees (None: all).
 
         Returns where the near keys are, and their weights (batch, heads, queries, near keys)."""
         call, device = self.call, self.near_key.device
@@ -177,10 +247,11 @@ class _Chunked:
         if far.shape[1] and self.window > self.n_local:
             apart = query[:, None] - far[:, None]  # (batch, queries, far keys)
             unseen = (apart >= self.window) | (apart < (0 if self.twice else self.n_local))
-            keys, values = (_take(x, far) for x in (self.far_key, call.value))
-            logits = torch.cat([logits, _product(self.far_query[:, :, start:stop], keys)], dim=-1)
+            if chosen is not None:
+                unseen |= ~chosen
+            logits = torch.cat([logits, self._far_logits(start, stop, far, apart)], dim=-1)
             hidden = torch.cat([hidden.expand(len(far), -1, -1), unseen], dim=-1)[:, None]
-            value = torch.cat([value, values], dim=2)
+            value = torch.cat([value, _take(call.value, far)], dim=2)
         logits *= call.scaling
         weights = _softmax(call, logits, hidden)
         if self.watch is not None:
@@ -191,6 +262,19 @@ class _Chunked:
                 self.watch.observe(call, rows, seen, weights[:, :, own])
         self.output[:, start:stop] = _product(weights, value.mT).transpose(1, 2)
         return near, weights[..., : stop - near.start]
+
+    def _far_logits(self, start: int, stop: int, far: Tensor, apart: Tensor) -> Tensor:
+        """Products (batch, heads, queries, n) with the far keys; apart (batch, queries, n): their true distances."""
+
+        def product(query: Tensor, key: Tensor) -> Tensor:
+            return _product(query[:, :, start:stop], _take(key, far))
+
+        if self.true_below == 0:
+            return product(self.far_query, self.far_key)
+        true = product(self.near_query, self.near_key)
+        if self.true_below >= self.length:
+            return true
+        return torch.where((apart < self.true_below)[:, None], true, product(self.far_query, self.far_key))
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

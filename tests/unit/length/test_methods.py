@@ -9,7 +9,18 @@ import torch
 from triaxis.attention.capture import Call, attending
 from triaxis.attention.layout import probe_layouts
 from triaxis.base.errors import UserError
-from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
+from triaxis.length.methods import (
+    FIRST,
+    Bands,
+    Watch,
+    clipped,
+    inf_llm,
+    lm_infinite,
+    nth_smallest,
+    plain,
+    seeded_order,
+    thinned,
+)
 
 torch.set_num_threads(1)
 
@@ -99,6 +110,16 @@ class Dense:
             output[b, h, i] = self.attention(b, h, i, [cell for cell in near + far if self.sees(i, cell[0])])[1]
         return output.transpose(0, 2, 1, 3)
 
+    def thinned(self, keys: int, order: np.ndarray, clip: int) -> np.ndarray:
+        """The last half of `keys`, and of the others the other half, first in `order`; distances below `clip`."""
+        output = np.empty((*self.query.shape[:3], self.value.shape[-1]))
+        for b, h, i in np.ndindex(*self.query.shape[:3]):
+            near = [j for j in range(i + 1) if i - j < -(-keys // 2)]
+            others = sorted((j for j in range(i + 1) if j not in near), key=lambda j: order[j])[: keys // 2]
+            cells = [(j, min(i - j, clip - 1)) for j in near + others if self.sees(i, j)]
+            output[b, h, i] = self.attention(b, h, i, cells)[1]
+        return output.transpose(0, 2, 1, 3)
+
     def inf_llm(self, block, n_init, n_local, topk, repr_topk, chunk, published_quirk=False) -> np.ndarray:
         batch, heads, length, _ = self.query.shape
         output = np.empty((batch, heads, length, self.value.shape[-1]))
@@ -152,6 +173,48 @@ def test_lm_infinite_is_its_definition(build_model, length: int, n_global: int, 
         np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("length", [9, 16, 17, 41])
+def test_clipped_attention_sees_all_keys_at_trained_distances(build_model, length: int):
+    call = calls(build_model("llama"), draw(length))[1]
+    expected = Dense(call).thinned(keys=2 * length, order=np.arange(length), clip=16)
+    for chunk in (7, 512):
+        np.testing.assert_allclose(clipped(call, clip=16, chunk=chunk)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [9, 16, 17, 41])
+@pytest.mark.parametrize(("keys", "clip"), [(16, None), (16, 16), (13, None), (13, 16), (16, 20)])
+def test_thinned_attention_is_its_definition(build_model, length: int, keys: int, clip: int | None):
+    call = calls(build_model("llama"), draw(length))[1]
+    expected = Dense(call).thinned(keys, seeded_order(length, 3), clip or length)
+    for chunk in (1, 7, 512):
+        output, _ = thinned(call, keys=keys, seed=3, clip=clip, chunk=chunk)
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def test_thinned_attention_sees_as_many_keys_as_it_says(build_model):
+    call, seen = calls(build_model("llama"), draw(41))[1], []
+    watch = Watch(torch.arange(41), lambda call, rows, logits, weights: seen.append(logits.isfinite().sum(-1)))
+    thinned(call, watch, keys=16, seed=0)
+    counts = torch.cat(seen, dim=-1)
+    assert (counts == torch.arange(1, 42).clamp(max=16)).all()
+
+
+def test_a_longer_text_is_thinned_in_the_same_order():
+    order = seeded_order(300, 5)
+    np.testing.assert_array_equal(order[:40], seeded_order(40, 5))
+    assert order[:FIRST].tolist() == list(range(FIRST)) and (order[FIRST:] >= FIRST).all()
+    assert len(set(order.tolist())) == 300 and (order != seeded_order(300, 6)).sum() == 300 - FIRST
+    # The keys that stay are spread over all that came before: none of the order's own making.
+    kept = np.flatnonzero(order <= np.sort(order)[99])
+    assert abs(kept.mean() - 149.5) < 3 * 300 / np.sqrt(12 * 100)
+
+
+def test_the_nth_smallest_so_far_is_that_of_sorting():
+    values = np.random.default_rng(0).integers(0, 1000, 50)
+    found, none = nth_smallest(values, 7), np.iinfo(np.int64).max
+    assert found.tolist() == [none] * 6 + [np.sort(values[: i + 1])[6] for i in range(6, 50)]
+
+
 @pytest.mark.parametrize("length", [9, 16, 17, 19, 24, 41])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_inf_llm_is_its_definition(build_model, length: int, settings: dict):
@@ -168,6 +231,8 @@ def test_families_keep_their_scaling_window_softcap_and_sinks(build_model, famil
         np.testing.assert_allclose(output, Dense(call).lm_infinite(3, 16, 16), atol=1e-5)
         output, _ = inf_llm(call, **INF_LLM)
         np.testing.assert_allclose(output, Dense(call).inf_llm(**INF_LLM), atol=1e-5)
+        output, _ = thinned(call, keys=16, seed=0, clip=20, chunk=10)
+        np.testing.assert_allclose(output, Dense(call).thinned(16, seeded_order(41, 0), 20), atol=1e-5)
 
 
 def test_without_grouped_heads_too(build_model):
@@ -193,12 +258,16 @@ def test_a_window_as_long_as_the_text_is_plain_attention(build_model, family: st
         for n_local in (41, 60):
             output, _ = lm_infinite(call, n_global=3, n_local=n_local)
             torch.testing.assert_close(output, call.plain()[0], rtol=0, atol=2e-6)
-            output, _ = inf_llm(call, **INF_LLM | {"n_local": n_local})
-            torch.testing.assert_close(output, call.plain()[0], rtol=0, atol=2e-6)
+            for output, _ in (
+                inf_llm(call, **INF_LLM | {"n_local": n_local}),
+                clipped(call, clip=n_local),
+                thinned(call, keys=n_local, seed=0),
+            ):
+                torch.testing.assert_close(output, call.plain()[0], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("variant", ["lm_infinite", "inf_llm", "quirk"])
+@pytest.mark.parametrize("variant", ["lm_infinite", "inf_llm", "quirk", "clipped", "thinned"])
 def test_the_future_stays_unseen(build_model, family: str, variant: str):
     """For InfLLM the unit of causality is the chunk, whose mean query chooses the blocks: a change of later tokens
     may change the choice within its own chunk, never before it."""
@@ -211,6 +280,10 @@ def test_the_future_stays_unseen(build_model, family: str, variant: str):
     def attend(call: Call):
         if variant == "lm_infinite":
             return lm_infinite(call, n_global=3, n_local=16, chunk=10)
+        if variant == "clipped":
+            return clipped(call, clip=16, chunk=10)
+        if variant == "thinned":
+            return thinned(call, keys=16, seed=0, clip=16, chunk=10)
         return inf_llm(call, **INF_LLM | {"published_quirk": variant == "quirk"})
 
     before, after = run(model, attend, tokens), run(model, attend, changed)
@@ -241,12 +314,13 @@ def test_rotation_past_the_end_continues_that_within(build_model):
 @pytest.mark.parametrize(
     ("family", "variant"),
     # Chunks of a layer with a window start later than at key 0, which the values below do.
-    [*((family, "plain") for family in FAMILIES), ("llama", "lm_infinite"), ("llama", "inf_llm")],
+    [*((family, "plain") for family in FAMILIES), *(("llama", name) for name in ("lm_infinite", "inf_llm", "clipped"))],
 )
 def test_what_is_watched_makes_the_output(build_model, family: str, variant: str):
     name, settings = FAMILIES[family]
     options = {"plain": {}, "lm_infinite": {"n_global": 3, "n_local": 41}, "inf_llm": INF_LLM | {"n_local": 41}}
-    function = {"plain": plain, "lm_infinite": lm_infinite, "inf_llm": inf_llm}[variant]
+    options["clipped"] = {"clip": 41}
+    function = {"plain": plain, "lm_infinite": lm_infinite, "inf_llm": inf_llm, "clipped": clipped}[variant]
     rows = torch.tensor([0, 3, 17, 18, 40])
     for call in calls(build_model(name, **settings), draw(41)):
         seen = []
