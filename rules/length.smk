@@ -9,23 +9,24 @@ LENGTH_OPTIONS = {
     method: {
         key: value
         for key, value in LENGTH.items()
-        if key not in {"methods", "lm_infinite", "inf_llm", "factor"} - {FAMILIES.get(method, method)}
+        if key not in {"models", "methods", "lm_infinite", "inf_llm", "factor"} - {FAMILIES.get(method, method)}
     }
     for method in LENGTH["methods"]
 }
 
-# Of all models as trained: the losses of a control are those of guessing.
+# Without a choice, all models as trained: the losses of a control are those of guessing.
+LENGTH_MODELS = LENGTH["models"] or ROTARY_BASES
 BY_METHOD = {
     stage: expand(
-        "results/length/{stage}/model={base}/{method}.parquet",
+        "results/length/{stage}/model={model}/{method}.parquet",
         stage=stage,
-        base=ROTARY_BASES,
+        model=LENGTH_MODELS,
         method=LENGTH["methods"],
     )
     for stage in [*LENGTH_STAGES, "costs"]
 }
 COMPARED = {
-    stage: expand("results/length/{stage}/model={base}/{stage}.parquet", stage=stage, base=ROTARY_BASES)
+    stage: expand("results/length/{stage}/model={model}/{stage}.parquet", stage=stage, model=LENGTH_MODELS)
     for stage in ("distances", "clouds")
 }
 
@@ -119,6 +120,7 @@ rule tabulate_length:
         attention=BY_METHOD["attention"],
         components=BY_METHOD["components"],
         distances=COMPARED["distances"],
+        clouds=COMPARED["clouds"],
     output:
         csv=report(
             "results/tables/length.csv",
@@ -139,8 +141,10 @@ rule tabulate_length:
         runtime=10,
     params:
         code=code_hash("scripts/tabulate_length.py"),
-        models=ROTARY_BASES,
+        models=LENGTH_MODELS,
         methods=config["length"]["methods"],
+        samples=config["fits"]["bootstrap_samples"],
+        seed=config["fits"]["bootstrap_seed"],
     message:
         "Tabulating the lengths"
     script:
@@ -170,7 +174,7 @@ rule tabulate_costs:
         runtime=10,
     params:
         code=code_hash("scripts/tabulate_costs.py"),
-        models=ROTARY_BASES,
+        models=LENGTH_MODELS,
         methods=config["length"]["methods"],
     message:
         "Tabulating time and memory"
@@ -178,24 +182,32 @@ rule tabulate_costs:
         "../scripts/tabulate_costs.py"
 
 
-LENGTH_PLOTTED = {"models": ROTARY_BASES, "methods": LENGTH["methods"]}
+LENGTH_PLOTTED = {"models": LENGTH_MODELS, "methods": LENGTH["methods"]}
 EXPERIMENTS["length"] = Experiment(
     category="Length",
     tables=["length"],
     stages={
-        "length_sequences": expand("results/length/sequences/model={base}/sequences.parquet", base=ROTARY_BASES),
+        "length_sequences": expand("results/length/sequences/model={model}/sequences.parquet", model=LENGTH_MODELS),
         **{f"length_{stage}": BY_METHOD[stage] for stage in LENGTH_STAGES},
         **{f"length_{stage}": COMPARED[stage] for stage in ("distances", "clouds")},
     },
     times={"tables": ["length_costs"], "stages": {"length_costs": BY_METHOD["costs"]}, "figures": ["length_costs"]},
     figures={
-        "length_loss": Figure({"losses": BY_METHOD["losses"]}, "loss against position", **LENGTH_PLOTTED),
+        "length_loss": Figure(
+            {"losses": BY_METHOD["losses"]},
+            "loss against position",
+            samples=config["fits"]["bootstrap_samples"],
+            seed=config["fits"]["bootstrap_seed"],
+            **LENGTH_PLOTTED,
+        ),
         "length_clouds": Figure(
             {"clouds": COMPARED["clouds"], "distances": COMPARED["distances"]},
             "clouds of outputs",
             methods=LENGTH["methods"],
         ),
-        "length_outliers": Figure({"distances": COMPARED["distances"]}, "outputs outside", **LENGTH_PLOTTED),
+        "length_outliers": Figure(
+            {"table": "results/tables/length.csv"}, "outputs against the reference", **LENGTH_PLOTTED
+        ),
         "length_attention": Figure({"table": "results/tables/length.csv"}, "attention", **LENGTH_PLOTTED),
         "length_components": Figure({"components": BY_METHOD["components"]}, "distance components"),
         "length_passkeys": Figure({"passkeys": BY_METHOD["passkeys"]}, "passkeys", **LENGTH_PLOTTED),

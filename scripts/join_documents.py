@@ -1,4 +1,4 @@
-"""Put documents end to end into sequences longer than most of them, and record where each begins."""
+"""Make long sequences, each of documents of its own, and record where each document begins."""
 
 import json
 

@@ -5,6 +5,7 @@ from triaxis.base.errors import reporting
 from triaxis.length import summary
 
 with reporting(snakemake.log[0]):
-    rows = summary.length_by_method(snakemake.input, snakemake.params.models, snakemake.params.methods)
+    params = snakemake.params
+    rows = summary.length_by_method(snakemake.input, params.models, params.methods, params.samples, params.seed)
     with files.whole(snakemake.output.csv) as part:
         part.write_text(tables.to_csv(rows))

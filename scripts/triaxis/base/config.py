@@ -22,7 +22,7 @@ from pydantic import (
 
 from triaxis.base.choices import MethodName, PerturbationName, VariantName
 from triaxis.base.errors import UserError
-from triaxis.base.names import RANDOM, is_control
+from triaxis.base.names import RANDOM, control_of, is_control
 from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
 from triaxis.base.source_text import Source, parse_source, require_files, require_model
 
@@ -488,6 +488,13 @@ def _with_plain(values: list[str]) -> list[str]:
 class Length(Section):
     """How the models are run past their training length (experiment: length)."""
 
+    models: Annotated[list[str], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)] | None = (
+        Field(
+            None,
+            description="The measured models that are run, by name, random controls by theirs; null is all models as "
+            "trained",
+        )
+    )
     training_length: Annotated[int, Field(ge=16)] | None = Field(
         None,
         description="The length in tokens that counts as the training length; null is the model's own, as its "
@@ -501,7 +508,9 @@ class Length(Section):
         [2048, 8192, 9216],
         description="The lengths in tokens that the model is run at; one at least must lie within the training length",
     )
-    sequences: Count = Field(1, description="How many sequences of documents put end to end are read at each length")
+    sequences: Count = Field(
+        5, description="How many sequences are read at each length, each of documents of its own; five give intervals"
+    )
     methods: Annotated[
         list[MethodName],
         AfterValidator(distinct),
@@ -514,9 +523,13 @@ class Length(Section):
     positions: int = Field(
         256, ge=32, description="At how many positions of each length, over all sequences, attention outputs are kept"
     )
-    bucket: Count = Field(512, description="Positions whose losses are averaged in one row")
+    bucket: Count = Field(
+        512, description="Positions whose losses are averaged in one row, which ends where one of the lengths does, too"
+    )
     seed: Number = Field(
-        0, description="The seed of the documents' order, of the positions that are kept, and of the passkeys"
+        0,
+        description="The seed of the documents' order, of the positions that are kept, of the keys that thinned keeps, "
+        "and of the passkeys",
     )
     factor: Annotated[float, Field(ge=1)] | None = Field(
         None,
@@ -608,6 +621,20 @@ class Config(Section):
             if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
                 keys = ", ".join(f"tasks.{name}" for name in TASKS)
                 raise refuse(f"names tasks, but {keys} are all null: give one of them", key)
+        return self
+
+    @model_validator(mode="after")
+    def _check_length_models(self) -> Self:
+        """Lengths are run on measured models whose queries and keys are had before rotation."""
+        rotary = {name: model for name, model in self.models.items() if model.capture == "features"}
+        measured = [*rotary, *(control_of(name) for name, model in rotary.items() if model.random_control)]
+        for name in self.length.models or []:
+            if name not in measured:
+                raise refuse(
+                    f"names '{name}', which is none of the measured models with queries and keys before rotation: "
+                    f"{', '.join(measured)}; take it out",
+                    "length.models",
+                )
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """How far attention outputs leave the distribution that they have within the training length, head by head.
 
-Outputs o are whitened by the reference: mean 0, covariance 1, after shrinkage towards a sphere.
-docs/method/length.md.
+Outputs are whitened by the reference: centre 0, scatter 1 in all directions, both robust, so that a few of its own
+points cannot set them. docs/method/length.md.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from triaxis.base import parquet
 from triaxis.length.schema import CLOUDS, DISTANCES
@@ -18,71 +19,107 @@ from triaxis.length.schema import CLOUDS, DISTANCES
 Array = NDArray[np.floating]
 
 INSIDE = 0.99
+STEPS = 100  # of the fixed point of `scatter`, at most
 
 
-def shrunk_covariance(points: Array) -> Array:
-    """The oracle-approximating shrinkage estimate (Chen et al. 2010, arXiv 0907.4698): points (heads, n, d) ->
-    (heads, d, d), towards the mean variance in all directions."""
-    _, n, d = points.shape
-    centred = points - points.mean(1, keepdims=True)
-    sample = centred.swapaxes(1, 2) @ centred / n
-    trace = np.trace(sample, axis1=1, axis2=2)
-    squares = (sample**2).sum((1, 2))
-    bottom = (n + 1 - 2 / d) * (squares - trace**2 / d)
-    top = (1 - 2 / d) * squares + trace**2
+def scatter(points: Array) -> Array:
+    """Tyler's M-estimate of scatter, shrunk to a sphere: centred points (heads, n, d) -> (heads, d, d), of trace d.
+    Chen, Wiesel & Hero 2011, arXiv 1009.5331.
+
+    Only the points' directions count, so that one point, however far away, weighs as much as any other. The share of
+    the sphere is the paper's plug-in estimate of the best one. Points at 0 have no direction
+    and are left out; a head with no other is a sphere.
+    """
+    norms = np.linalg.norm(points, axis=-1, keepdims=True)
+    directions = np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)
+    n, d = np.maximum((norms > 0).sum((1, 2)), 1), points.shape[-1]
+    sphere = np.eye(d)
+
+    def second_moment(weights: Array) -> Array:
+        return (d / n)[:, None, None] * (directions * weights[..., None]).swapaxes(1, 2) @ directions
+
+    squares = (second_moment(np.ones(points.shape[:2])) ** 2).sum((1, 2))  # the trace of its square
+    top = d**2 + (1 - 2 / d) * squares
+    bottom = d**2 - n * d - 2 * n + (n + 1 + 2 * (n - 1) / d) * squares
     share = np.divide(top, bottom, out=np.ones_like(top), where=bottom > 0).clip(0, 1)[:, None, None]
-    return (1 - share) * sample + share * (trace / d)[:, None, None] * np.eye(d)
+    shape = np.broadcast_to(sphere, (len(points), d, d))
+    for _ in range(STEPS):
+        along = np.einsum("hnd,hnd->hn", directions @ np.linalg.inv(shape), directions)
+        weights = np.divide(1, along, out=np.zeros_like(along), where=along > 0)
+        following = (1 - share) * second_moment(weights) + share * sphere
+        following *= (d / np.trace(following, axis1=1, axis2=2))[:, None, None]
+        change, shape = np.abs(following - shape).max(), following
+        if change < 1e-6:
+            break
+    return shape
 
 
 @dataclass(frozen=True)
 class Reference:
-    """mean (heads, 1, d), whitener (heads, d, d); plane (heads, d, 2): the two directions of largest variance;
-    threshold (heads,): the Mahalanobis distance that 1 % of held-out points exceed; fitted (heads, n, d), whitened."""
+    """centre (heads, 1, d), whitener (heads, d, d); plane (heads, d, 2): the two directions of largest scatter;
+    threshold (heads,): a Mahalanobis distance; expected: the share of points like the reference's beyond it; fitted
+    (heads, n, d), whitened."""
 
-    mean: Array
+    centre: Array
     whitener: Array
     plane: Array
     threshold: Array
+    expected: float
     fitted: Array
 
     def whiten(self, points: Array) -> Array:
         """points (heads, n, d) -> the same, in units of the reference's spread in each direction."""
-        return (points - self.mean) @ self.whitener
+        return (points - self.centre) @ self.whitener
+
+    def distance(self, points: Array) -> Array:
+        """points (heads, n, d) -> (heads, n): their Mahalanobis distances."""
+        return np.linalg.norm(self.whiten(points), axis=-1)
+
+    def is_outlier(self, points: Array) -> NDArray[np.bool_]:
+        """points (heads, n, d) -> (heads, n): whether each lies beyond its head's threshold."""
+        return self.distance(points) > self.threshold[:, None]
 
     def project(self, points: Array) -> Array:
         """points (heads, n, d) -> (heads, n, 2), in the reference's first two principal components."""
-        return (points - self.mean) @ self.plane
+        return (points - self.centre) @ self.plane
 
 
-def fit_reference(fitted: Array, held: Array) -> Reference:
-    """The reference from points (heads, n, d) within the training length, and from others that calibrate it."""
-    mean = fitted.mean(1, keepdims=True)
-    covariance = shrunk_covariance(fitted)
-    # A head whose outputs do not vary has nothing to be measured in.
-    floor = np.maximum(np.trace(covariance, axis1=1, axis2=2), 1e-30)[:, None, None] * 1e-9
-    covariance = covariance + floor * np.eye(covariance.shape[-1])
-    values, vectors = np.linalg.eigh(covariance)
+def fit_reference(fitted: Array, calibrating: Array) -> Reference:
+    """The reference from points (heads, n, d) within the training length, and from others that calibrate it.
+
+    The centre is the median of each coordinate. The scatter is `scatter`, scaled so that the median squared distance of
+    `fitted` is that of a normal distribution. The threshold is the k-th smallest distance of the m calibrating points,
+    k = floor(0.99 (m + 1)): 1 - k / (m + 1) of points drawn alike lie beyond it on average, whatever the distribution
+    (Vovk et al. 2005, "Algorithmic learning in a random world"). With 100 of them or more it is not the largest.
+    """
+    centre = np.median(fitted, axis=1, keepdims=True)
+    centred = fitted - centre
+    values, vectors = np.linalg.eigh(scatter(centred))
     plane = vectors[:, :, [-1, -2]]
     # An eigenvector's sign is arbitrary: let its largest entry be positive.
     largest = np.take_along_axis(plane, np.abs(plane).argmax(1)[:, None], axis=1)
     plane = plane * np.where(largest < 0, -1, 1)
     whitener = vectors / np.sqrt(values)[:, None]
-    threshold = np.quantile(np.linalg.norm((held - mean) @ whitener, axis=-1), INSIDE, axis=1)
-    return Reference(mean, whitener, plane, threshold, (fitted - mean) @ whitener)
+    typical = np.median(((centred @ whitener) ** 2).sum(-1), axis=1) / chi2.median(fitted.shape[-1])
+    # A head whose outputs do not vary has nothing to be measured in.
+    whitener = whitener / np.sqrt(np.where(typical > 0, typical, 1))[:, None, None]
+    distances = np.sort(np.linalg.norm((calibrating - centre) @ whitener, axis=-1), axis=1)
+    m = distances.shape[1]
+    k = int(INSIDE * (m + 1))
+    return Reference(centre, whitener, plane, distances[:, k - 1], 1 - k / (m + 1), centred @ whitener)
 
 
 def measure(reference: Reference, points: Array) -> dict[str, Array]:
     """points (heads, n, d) against the reference; arrays (heads,).
 
-    median, q90, q99: quantiles of their Mahalanobis distance. outlier_share: of points beyond the reference's 99 %.
+    median, q90, q99: quantiles of their Mahalanobis distance. outlier_share: of points beyond the threshold.
     energy: the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| of whitened points and those that the reference was
     fitted to (Szekely & Rizzo 2013), pairs of a point with itself left out, so that 0 is expected of the same
     distribution, but for what whitening takes from the few points that it was fitted to.
     """
     whitened = reference.whiten(points)
-    distance = np.linalg.norm(whitened, axis=-1)
-    median, q90, q99 = np.quantile(distance, (0.5, 0.9, 0.99), axis=1)
-    outlier_share = (distance > reference.threshold[:, None]).mean(1)
+    median, q90, q99 = np.quantile(reference.distance(points), (0.5, 0.9, 0.99), axis=1)
+    outlier_share = reference.is_outlier(points).mean(1)
     energy = np.array([energy_distance(one, other) for one, other in zip(whitened, reference.fitted, strict=True)])
     return {"median": median, "q90": q90, "q99": q99, "outlier_share": outlier_share, "energy": energy}
 
@@ -140,30 +177,31 @@ def compare_layer(
 ) -> tuple[pa.Table, pa.Table]:
     """The rows of length/distances/ and length/clouds/ of one layer.
 
-    found: (method, length) -> its outputs. The reference is `plain` at lengths within the training length: a seeded
-    half of its positions fits it, the other calibrates it. Within that length every method is measured on the held-out
-    positions alone, which are the same for all.
+    found: (method, length) -> its outputs. The reference is `plain` at lengths within the training length. A seeded
+    third of its positions fits it, another calibrates it. Within that length every method is measured on the last third
+    alone, whose positions are the same for all.
     """
     lengths = sorted({length for _, length in found if length <= training_length})
-    halves = {}
+    parts = {}
     for number, length in enumerate(lengths):
         n = len(found["plain", length].position)
-        halves[length] = np.random.default_rng([seed, number]).permutation(n) < n // 2
-    inside = {length: found["plain", length].vectors for length in lengths}
-    reference = fit_reference(
-        np.concatenate([inside[length][:, halves[length]] for length in lengths], axis=1),
-        np.concatenate([inside[length][:, ~halves[length]] for length in lengths], axis=1),
+        parts[length] = np.random.default_rng([seed, number]).permutation(n) % 3
+    fitting, calibrating = (
+        np.concatenate([found["plain", length].vectors[:, parts[length] == part] for length in lengths], axis=1)
+        for part in (0, 1)
     )
+    reference = fit_reference(fitting, calibrating)
     distances, clouds = [], []
     for (method, length), points in found.items():
-        held = ~halves[length] if length in halves else np.ones(len(points.position), dtype=bool)
-        measured = measure(reference, points.vectors[:, held])
-        heads, n = len(points.vectors), int(held.sum())
+        counted = parts[length] == 2 if length in parts else np.ones(len(points.position), dtype=bool)
+        own = points.vectors[:, counted]
+        heads, n = own.shape[:2]
         key = {"method": pa.repeat(method, heads), "length": np.full(heads, length, np.int32)}
         key |= {"layer": np.full(heads, layer, np.int16), "head": np.arange(heads, dtype=np.int16)}
-        rows = key | {"points": np.full(heads, n, np.int32), "threshold": reference.threshold} | measured
+        rows = key | {"points": np.full(heads, n, np.int32), "threshold": reference.threshold}
+        rows |= {"expected": np.full(heads, reference.expected)} | measure(reference, own)
         distances.append(pa.table({name: rows[name] for name in DISTANCES.names}))
-        flat = reference.project(points.vectors[:, held]).astype(np.float32)
+        flat = reference.project(own).astype(np.float32)
         clouds.append(
             pa.table(
                 {
@@ -171,9 +209,10 @@ def compare_layer(
                     "length": np.full(heads * n, length, np.int32),
                     "layer": np.full(heads * n, layer, np.int16),
                     "head": np.repeat(np.arange(heads, dtype=np.int16), n),
-                    "sequence": np.tile(points.sequence[held], heads),
-                    "position": np.tile(points.position[held], heads),
-                    "reference": np.full(heads * n, method == "plain" and length in halves),
+                    "sequence": np.tile(points.sequence[counted], heads),
+                    "position": np.tile(points.position[counted], heads),
+                    "reference": np.full(heads * n, method == "plain" and length in parts),
+                    "outlier": reference.is_outlier(own).ravel(),
                     "x": flat[..., 0].ravel(),
                     "y": flat[..., 1].ravel(),
                 }

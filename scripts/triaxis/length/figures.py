@@ -7,26 +7,29 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from triaxis.base import tables
 from triaxis.length import summary
 from triaxis.length.components import Continued, continuation
-from triaxis.length.summary import Clouds
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
+from triaxis.length.summary import Clouds, LossCurve, Passkeys
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, say
 
 Array = NDArray[np.floating]
 
-# One colour and mark a method, in all figures.
+# One colour, mark and line a method, in all figures; the controls, which change one thing alone, are dashed.
 LOOK = {
-    "plain": (VERMILION, "o"),
-    "lm_infinite": (BLUE, "s"),
-    "inf_llm": (GREEN, "^"),
-    "inf_llm_published": ("#CC79A7", "v"),
-    "yarn": (ORANGE, "D"),
-    "linear": ("#56B4E9", "P"),
-    "dynamic": ("black", "X"),
+    "plain": (VERMILION, "o", "-"),
+    "lm_infinite": (BLUE, "s", "-"),
+    "inf_llm": (GREEN, "^", "-"),
+    "inf_llm_published": ("#CC79A7", "v", "-"),
+    "clipped": ("#882255", "<", "--"),
+    "thinned": ("#999933", ">", "--"),
+    "clipped_thinned": ("#44AA99", "d", "--"),
+    "yarn": (ORANGE, "D", "-"),
+    "linear": ("#56B4E9", "P", "-"),
+    "dynamic": ("black", "X", "-"),
 }
 Key = tuple[str, str]
 
@@ -54,23 +57,40 @@ def _lengths_axis(panel: Axes, lengths: Array) -> None:
 
 
 def _legend(figure: Figure, panel: Axes) -> None:
+    """The legend of a panel above the figure, which grows by its rows."""
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=round(4 * figure.get_figwidth() / WIDTH))
+    columns = round(4 * figure.get_figwidth() / WIDTH)
+    figure.set_figheight(figure.get_figheight() + 0.16 * (-(-len(labels) // columns) - 1))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def _draw(
+    panel: Axes,
+    method: str,
+    x: Array,
+    y: Array,
+    band: tuple[Array, Array] | None = None,
+    size: float = 3.5,
+) -> None:
+    """A method's line and its band, from low to high, which is empty where one of them is NaN."""
+    colour, mark, line = LOOK[method]
+    panel.plot(x, y, marker=mark, color=colour, linestyle=line, markersize=size, label=method)
+    if band is not None:
+        panel.fill_between(x, *band, color=colour, alpha=0.15, linewidth=0)
 
 
 def plot_loss(
-    curves: Mapping[Key, tuple[Array, Array]],
+    curves: Mapping[Key, LossCurve],
     models: Sequence[str],
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
-    """Loss against position by method at the longest length, the training length marked."""
+    """Loss against position by method at the longest length, the training length marked; band: its interval."""
     figure, panels = _panels(models)
     for (panel,), model in zip(panels, models, strict=True):
         for method in methods:
-            position, loss = curves[model, method]
-            colour, mark = LOOK[method]
-            panel.plot(position, loss, marker=mark, color=colour, markersize=2.5, label=method)
+            own = curves[model, method]
+            _draw(panel, method, own.position, own.loss, (own.low, own.high), size=2.5)
         _mark_training(panel, *training[model])
         panel.set(xlabel="position (tokens)", ylabel="loss (nats a token)", title=model)
         panel.grid(axis="y", linewidth=0.3)
@@ -111,24 +131,32 @@ def plot_clouds(
 
 
 def plot_outliers(
-    curves: Mapping[Key, tuple[Array, Array, Array, Array]],
+    rows: Sequence[Mapping[str, Any]],
     models: Sequence[str],
     methods: Sequence[str],
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
-    """Outlier share, outside the reference's 99 % region, against length: mean over heads, band of quartiles."""
-    figure, panels = _panels(models)
-    for (panel,), model in zip(panels, models, strict=True):
+    """Outlier share, outside the reference's 99 % region, and energy distance, against length.
+
+    rows: those of length.csv. Means over heads; band: the share's interval over sequences; dotted: what outputs like
+    the reference's would have.
+    """
+    figure, panels = _panels(models, 2)
+    for (share, energy), model in zip(panels, models, strict=True):
         for method in methods:
-            length, mean, low, high = curves[model, method]
-            colour, mark = LOOK[method]
-            panel.plot(length, 100 * mean, marker=mark, color=colour, markersize=3.5, label=method)
-            panel.fill_between(length, 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
-        panel.axhline(1, color=GREY, linewidth=0.6, linestyle=":")
-        _mark_training(panel, *training[model])
-        _lengths_axis(panel, length)
-        panel.set(ylabel="outputs outside (%)", title=model)
-        panel.set_ylim(bottom=0)
+            own = _measured(rows, model, method, "outlier_share")
+            percent = {end: 100 * own[f"outlier_share{end}"] for end in ("", "_low", "_high")}
+            _draw(share, method, own["length"], percent[""], (percent["_low"], percent["_high"]))
+            _draw(energy, method, own["length"], own["energy"])
+        for panel, expected, label in (
+            (share, 100 * own["outlier_expected"][0], "outputs outside (%)"),
+            (energy, 0, "energy distance"),
+        ):
+            panel.axhline(expected, color=GREY, linewidth=0.8, linestyle=":", label="expected of such outputs")
+            _mark_training(panel, *training[model])
+            _lengths_axis(panel, own["length"])
+            panel.set(ylabel=label, title=model)
+        share.set_ylim(bottom=0)
     _legend(figure, panels[0][0])
     return figure
 
@@ -140,28 +168,27 @@ def plot_attention(
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
     """Entropy of attention, and mean and spread of the logits, against length; rows: those of length.csv."""
-    names = {
-        "entropy": "attention entropy (nats)",
-        "logit_mean": "mean logit of visible keys",
-        "logit_sd": "logits' standard deviation",
-    }
+    names = {"entropy": "entropy (nats)", "logit_mean": "mean logit", "logit_sd": "deviation of logits"}
     figure, panels = _panels(models, len(names), 2.2)
     for row, model in zip(panels, models, strict=True):
         for panel, (name, label) in zip(row, names.items(), strict=True):
             for method in methods:
-                own = [each for each in rows if (each["model"], each["method"]) == (model, method)]
-                measured = [each for each in own if np.isfinite(each[name])]
-                length = np.array([each["length"] for each in measured])
-                colour, mark = LOOK[method]
-                panel.plot(
-                    length, [each[name] for each in measured], marker=mark, color=colour, markersize=3.5, label=method
-                )
+                own = _measured(rows, model, method, name)
+                _draw(panel, method, own["length"], own[name])
             _mark_training(panel, *training[model])
-            _lengths_axis(panel, length)
+            _lengths_axis(panel, own["length"])
             panel.set_ylabel(label)
         row[0].set_title(model)
     _legend(figure, panels[0][0])
     return figure
+
+
+def _measured(rows: Sequence[Mapping[str, Any]], model: str, method: str, name: str) -> dict[str, Array]:
+    """The columns of the rows of a method in which `name` is a number: a length of passkeys alone has none."""
+    own = [row for row in rows if (row["model"], row["method"]) == (model, method) and np.isfinite(row[name])]
+    return {
+        column: np.array([row[column] for row in own]) for column in own[0] if isinstance(own[0][column], int | float)
+    }
 
 
 def plot_components(
@@ -198,49 +225,50 @@ def plot_components(
             ylabel="and beyond",
             title="all heads",
         )
+        for axis in (scatter.xaxis, scatter.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
     if keys:
         _legend(figure, panels[0][0])
     return figure
 
 
-def plot_passkeys(
-    grids: Mapping[Key, tuple[Sequence[int], Sequence[float], Array]], models: Sequence[str], methods: Sequence[str]
-) -> Figure:
-    """Share of passkeys given right by length and depth: a column a method."""
-    figure, panels = plt.subplots(
-        len(models), len(methods), figsize=(WIDTH, 1.7 * len(models) + 0.4), squeeze=False, sharey="row"
-    )
-    image = None
-    for row, model in zip(panels, models, strict=True):
-        for panel, method in zip(row, methods, strict=True):
-            if (model, method) not in grids:
-                panel.set_axis_off()
-                continue
-            lengths, depths, share = grids[model, method]
-            image = panel.imshow(share, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-            panel.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
-            panel.set_yticks(range(len(depths)), [f"{depth:g}" for depth in depths])
-            panel.set(xlabel="length (tokens)", title=method)
-        row[0].set_ylabel(f"{model}\ndepth")
-    if image is None:
-        figure.text(0.5, 0.5, "no passkeys were asked for", ha="center")
-    else:
-        figure.colorbar(image, ax=panels, label="share right", pad=0.01)
+def plot_passkeys(grids: Mapping[Key, Passkeys], models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Share of passkeys given right by length and depth, and in each cell how many of how many: a panel a method."""
+    shown = [(model, method) for model in models for method in methods if (model, method) in grids]
+    if not shown:
+        return say("no passkeys were asked for")
+    columns = min(len(shown), 4)
+    rows = -(-len(shown) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 1.9 * rows + 0.3), squeeze=False)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_axis_off()
+    for panel, (model, method) in zip(panels.flat, shown, strict=False):
+        own = grids[model, method]
+        image = panel.imshow(own.right / own.asked, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for (row, column), asked in np.ndenumerate(own.asked):
+            right = own.right[row, column]
+            colour = "black" if right > asked / 2 else "white"
+            panel.text(column, row, f"{right} of {asked}", ha="center", va="center", color=colour, fontsize=7)
+        panel.set_xticks(range(len(own.lengths)), [f"{length:,}" for length in own.lengths])
+        panel.set_yticks(range(len(own.depths)), [f"{depth:g}" for depth in own.depths])
+        panel.set(xlabel="length (tokens)", ylabel="depth", title=f"{model}\n{method}")
+    figure.colorbar(image, ax=panels, label="share right", pad=0.01)
     return figure
 
 
 def plot_costs(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Figure:
-    """Time and memory against length, by method; rows: those of length_costs.csv."""
+    """Time and memory of a sequence against length, by method; rows: those of length_costs.csv."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure, panels = _panels(models, 2)
-    for (time, memory), model in zip(panels, models, strict=True):
+    for pair, model in zip(panels, models, strict=True):
         for method in methods:
             own = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-            length = [row["length"] for row in own]
-            colour, mark = LOOK[method]
-            for panel, name in ((time, "seconds"), (memory, "memory_mb")):
-                panel.plot(length, [row[name] for row in own], marker=mark, color=colour, markersize=3.5, label=method)
-        for panel, label in ((time, "seconds"), (memory, "peak memory (MiB)")):
+            length = np.array([row["length"] for row in own])
+            for panel, name in zip(pair, ("seconds", "memory_mb"), strict=True):
+                _draw(panel, method, length, np.array([row[name] for row in own]))
+        for panel, label in zip(pair, ("seconds", "peak memory (MiB)"), strict=True):
             panel.set(xlabel="length (tokens)", ylabel=label, title=model)
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
@@ -253,9 +281,11 @@ def _training(files: Sequence[str]) -> dict[str, tuple[int, str]]:
     return {summary.model_of(file): summary.training_of(file) for file in files}
 
 
-def length_loss(losses: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
+def length_loss(
+    losses: Sequence[str], models: Sequence[str], methods: Sequence[str], samples: int, seed: int
+) -> Figure:
     """Loss against position, from length/losses/."""
-    return plot_loss(summary.loss_curves(losses), models, methods, _training(losses))
+    return plot_loss(summary.loss_curves(losses, samples, seed), models, methods, _training(losses))
 
 
 def length_clouds(clouds: Sequence[str], distances: Sequence[str], methods: Sequence[str]) -> Figure:
@@ -267,15 +297,21 @@ def length_clouds(clouds: Sequence[str], distances: Sequence[str], methods: Sequ
     return plot_clouds(typical, methods, _training(clouds))
 
 
-def length_outliers(distances: Sequence[str], models: Sequence[str], methods: Sequence[str]) -> Figure:
-    """Share of attention outputs outside the reference's region against length, from length/distances/."""
-    return plot_outliers(summary.outlier_curves(distances), models, methods, _training(distances))
+def _of_table(table: str) -> tuple[list[dict[str, Any]], dict[str, tuple[int, str]]]:
+    """The rows of length.csv, and model -> its training length and what that is."""
+    rows = tables.from_csv(table)
+    return rows, {row["model"]: (row["training_length"], row["training_length_is"]) for row in rows}
+
+
+def length_outliers(table: str, models: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Attention outputs against the reference by length, from length.csv."""
+    rows, training = _of_table(table)
+    return plot_outliers(rows, models, methods, training)
 
 
 def length_attention(table: str, models: Sequence[str], methods: Sequence[str]) -> Figure:
     """Entropy of attention and the logits' mean and spread against length, from length.csv."""
-    rows = tables.from_csv(table)
-    training = {row["model"]: (row["training_length"], row["training_length_is"]) for row in rows}
+    rows, training = _of_table(table)
     return plot_attention(rows, models, methods, training)
 
 

@@ -181,9 +181,8 @@ def thinned(
         stop = min(start + chunk, length)
         # The bound only falls, so the keys of the chunk's first query are those of all, but for the ones that join.
         far = np.flatnonzero(order[: max(0, stop - n_local)] <= last[start])
-        chosen = order[far] <= last[start:stop, None]
-        far, chosen = (torch.from_numpy(x).to(device) for x in (far, chosen))
-        attention.attend(start, stop, far.expand(len(call.query), -1), chosen)
+        chosen = torch.from_numpy(order[far] <= last[start:stop, None]).to(device)
+        attention.attend(start, stop, torch.from_numpy(far).to(device).expand(len(call.query), -1), chosen)
     return attention.output, None
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from triaxis.attention.layout import Layout
 from triaxis.base.choices import ROPE_SCALINGS
 from triaxis.base.errors import UserError
 from triaxis.length.components import Continued, to_table
-from triaxis.length.methods import Bands, Watch, inf_llm, lm_infinite, plain
+from triaxis.length.methods import Bands, Watch, clipped, inf_llm, lm_infinite, plain, thinned
 from triaxis.length.schema import COMPONENTS, outputs_schema
 from triaxis.length.thinned import continue_components
 from triaxis.model.head import next_losses, predict
@@ -36,6 +37,7 @@ Tensor = torch.Tensor
 
 WATCHED_QUERIES = 32  # watched in one length, over all sequences
 CHECK_LENGTH = 48
+TIMED = 3  # passes at a length whose times count, at the least; the first warms up and does not
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ def make_method(name: str, options: Mapping[str, Any], training_length: int, lon
     if name in ROPE_SCALINGS:
         factor = options["factor"] or max(1.0, longest / training_length)
         return Method(name, plain, rope_scaling=RopeScaling(name, factor, training_length))
+    if name == "clipped":
+        return Method(name, partial(clipped, clip=training_length), chunked=True, true_distances=False)
+    if name in ("thinned", "clipped_thinned"):
+        true = name == "thinned"
+        attend = partial(thinned, keys=training_length, seed=options["seed"], clip=None if true else training_length)
+        return Method(name, attend, chunked=True, true_distances=true)
     kind = "lm_infinite" if name == "lm_infinite" else "inf_llm"
     own = dict(options[kind])
     if own["n_local"] is None:
@@ -194,52 +202,65 @@ class Findings:
     outputs: list[pa.Table] = field(default_factory=list)
 
 
+@dataclass
+class Observed:
+    """What the passes at one length show, beside their losses; outputs: layer -> (heads, n, value_dim) a sequence."""
+
+    attention: Attention = field(default_factory=Attention)
+    outputs: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
+    continued: dict[int, Continued] = field(default_factory=dict)
+
+
 @torch.inference_mode()
 def run_lengths(runner: Runner, tokens: NDArray[np.int32], plan: LengthPlan) -> Findings:
     """Read the first so many of tokens (sequences, longest) for each length of the plan, one sequence at a time.
 
-    Costs are those of all sequences of a length, what is observed included. Passkeys are left to `run_passkeys`.
+    Each pass is timed but the first; where sequences are few, some are read again for their time alone. Passkeys are
+    left to `run_passkeys`.
     """
     found, method = Findings(), runner.method
     ids = token_ids(runner.model, tokens)
     runner.check(ids[:1])
     sampled = sample_positions(plan, len(tokens))
     for length in tqdm(plan.lengths, unit="length", desc=method.name, mininterval=5):
-        attention, kept = Attention(), dict[int, list[NDArray[np.float32]]]()
-        continued: dict[int, Continued] = {}
+        observed, times = Observed(), list[float]()
+        edges = [*(first for first in plan.lengths if first < length), *range(0, length, plan.bucket)]
         runner.refresh()
-        peak, start = watch_memory(ids.device), time.perf_counter()
-        for number, row in enumerate(ids):
-            positions = sampled[length][number]
-            places = torch.from_numpy(positions).to(ids.device)
-            watched = max(1, WATCHED_QUERIES // len(tokens))
-            rows = torch.from_numpy(positions[:: -(-len(positions) // watched)])
-            watch = Watch(rows, attention.observe)
-            attend = keeping(method, watch, places, kept)
+        peak = watch_memory(ids.device)
+        for number in range(max(len(ids), 1 + TIMED)):
+            again, row = number >= len(ids), number % len(ids)
+            attend = observing(method, sampled[length][row], len(ids), Observed() if again else observed)
             if method.true_distances and length == plan.lengths[-1] and number == 0:
-                attend = fitting(attend, plan.training_length, continued)
-            own = row[None, :length]
-            losses = next_losses(runner.model, runner.hidden(own, attend)[0], own[0]).cpu().double().numpy()
-            found.losses += bucket_losses(method.name, length, number, losses, plan.bucket)
-        seconds, memory = time.perf_counter() - start, peak()
+                attend = fitting(attend, plan.training_length, observed.continued)
+            own, start = ids[row, :length], time.perf_counter()
+            losses = next_losses(runner.model, runner.hidden(own[None], attend)[0], own).cpu().double().numpy()
+            times.append(time.perf_counter() - start)
+            if not again:
+                found.losses += bucket_losses(method.name, length, row, losses, edges)
         found.costs.append(
-            {"method": method.name, "length": length, "sequences": len(tokens), "seconds": seconds}
-            | {"memory_mb": memory, "device": ids.device.type}
+            {"method": method.name, "length": length, "passes": len(times) - 1}
+            | {"seconds": float(np.median(times[1:])), "fastest": min(times[1:]), "slowest": max(times[1:])}
+            | {"memory_mb": peak(), "device": ids.device.type}
         )
-        found.attention += attention.rows(method.name, length)
-        if continued:
-            found.components = to_table(method.name, length, continued)
-        for layer in sorted(kept):
-            found.outputs.append(to_outputs(method.name, length, layer, sampled[length], kept[layer]))
+        found.attention += observed.attention.rows(method.name, length)
+        if observed.continued:
+            found.components = to_table(method.name, length, observed.continued)
+        for layer, outputs in sorted(observed.outputs.items()):
+            found.outputs.append(to_outputs(method.name, length, layer, sampled[length], outputs))
     return found
 
 
-def keeping(method: Method, watch: Watch, places: Tensor, kept: dict[int, list[NDArray[np.float32]]]) -> Attend:
-    """The method's attention, whose outputs (heads, n, value_dim) at `places` (n,) are appended to kept[layer]."""
+def observing(method: Method, positions: NDArray[np.int64], sequences: int, observed: Observed) -> Attend:
+    """The method's attention, observed at `positions` (n,) of one of so many sequences: all of its outputs there, and
+    its weights at a few of them."""
+    places = torch.from_numpy(positions)
+    watched = max(1, WATCHED_QUERIES // sequences)
+    watch = Watch(places[:: -(-len(places) // watched)], observed.attention.observe)
 
     def attend(call: Call) -> tuple[Tensor, Tensor | None]:
         output, weights = method.attend(call, watch)
-        kept.setdefault(call.layer, []).append(output[0, places].transpose(0, 1).float().cpu().numpy())
+        own = output[0, places.to(output.device)].transpose(0, 1).float().cpu().numpy()
+        observed.outputs.setdefault(call.layer, []).append(own)
         return output, weights
 
     return attend
@@ -258,17 +279,18 @@ def fitting(inner: Attend, training_length: int, continued: dict[int, Continued]
 
 
 def bucket_losses(
-    method: str, length: int, sequence: int, losses: NDArray[np.float64], bucket: int
+    method: str, length: int, sequence: int, losses: NDArray[np.float64], edges: Sequence[int]
 ) -> list[dict[str, Any]]:
     """The rows of length/losses/ of one run: losses (length - 1,) of the tokens at positions 1, 2, ...; a bucket is
-    the positions from a multiple of `bucket` to before the next."""
+    the positions from one of `edges` to before the next."""
     rows = []
-    for first in range(0, length, bucket):
-        own = losses[max(first - 1, 0) : first + bucket - 1]
+    ends = sorted({*edges, length})
+    for first, end in pairwise(ends):
+        own = losses[max(first - 1, 0) : end - 1]
         if len(own):
             rows.append(
-                {"method": method, "length": length, "sequence": sequence, "first": max(first, 1)}
-                | {"last": max(first, 1) + len(own) - 1, "tokens": len(own), "loss": float(own.mean())}
+                {"method": method, "length": length, "sequence": sequence, "first": max(first, 1), "last": end - 1}
+                | {"tokens": len(own), "loss": float(own.mean())}
             )
     return rows
 

@@ -10,7 +10,7 @@ HEAD = [
     ("layer", pa.int16()),  # layer, from 0
     ("head", pa.int16()),  # query head, from 0
 ]
-# length/losses/model=MODEL/METHOD.parquet: a bucket of positions of one run
+# length/losses/model=MODEL/METHOD.parquet: a bucket of positions of one sequence in one run
 LOSSES = pa.schema(
     [
         *RUN,
@@ -58,12 +58,14 @@ COMPONENTS = pa.schema(
         ("closed", pa.float64()),  # of the mean query and key within the training length
     ]
 )
-# length/costs/model=MODEL/METHOD.parquet: a run, never the same twice
+# length/costs/model=MODEL/METHOD.parquet: reading one sequence at a length, never the same twice
 COSTS = pa.schema(
     [
         *RUN,
-        ("sequences", pa.int32()),  # how many were read
-        ("seconds", pa.float64()),  # to read them
+        ("passes", pa.int32()),  # how many were timed, after one that warms up
+        ("seconds", pa.float64()),  # of a pass, median
+        ("fastest", pa.float64()),  # of them, seconds
+        ("slowest", pa.float64()),  # of them, seconds
         ("memory_mb", pa.float64()),  # peak above the start; null where it cannot be told
         ("device", pa.string()),  # what it ran on
     ]
@@ -77,7 +79,8 @@ DISTANCES = pa.schema(
         ("median", pa.float64()),  # of their Mahalanobis distance
         ("q90", pa.float64()),  # its 90 % quantile
         ("q99", pa.float64()),  # its 99 % quantile
-        ("threshold", pa.float64()),  # distance that 1 % of the held-out reference exceeds
+        ("threshold", pa.float64()),  # distance beyond which 1 % of the reference lies
+        ("expected", pa.float64()),  # share expected beyond it of points like the reference's
         ("outlier_share", pa.float64()),  # share of points beyond the threshold
         ("energy", pa.float64()),  # energy distance of whitened points from the reference
     ]
@@ -89,7 +92,8 @@ CLOUDS = pa.schema(
         *HEAD,
         ("sequence", pa.int32()),  # number of the sequence, from 0
         ("position", pa.int32()),  # position in the sequence, from 0
-        ("reference", pa.bool_()),  # whether it belongs to the reference
+        ("reference", pa.bool_()),  # whether it is plain attention's, within the training length
+        ("outlier", pa.bool_()),  # whether it lies beyond its head's threshold
         ("x", pa.float32()),  # first component
         ("y", pa.float32()),  # second component
     ]

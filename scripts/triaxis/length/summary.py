@@ -9,23 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triaxis.base import parquet, query
-from triaxis.base.query import Files
-from triaxis.base.stats import share_interval
+from triaxis.base.query import Columns, Files
+from triaxis.base.stats import interval, mean, mean_with_interval, share_interval
 from triaxis.length.components import Continued, align, continuation
 
 Array = NDArray[np.floating]
+Run = tuple[str, str, int]  # model, method, length
 
 READ = query.stage()
-# The loss of a length is that of the tokens that it adds to the length before; a bucket belongs to where it starts.
-LOSSES_BY_LENGTH = f"""
+# The loss of a length is that of the tokens that it adds to the length before; a bucket ends where a length does.
+LOSSES_BY_SEQUENCE = f"""
 WITH all_rows AS (FROM {READ}),
 steps AS (SELECT DISTINCT model, method, length FROM all_rows),
 before AS (SELECT *, coalesce(lag(length) OVER (PARTITION BY model, method ORDER BY length), 0) AS start FROM steps)
-SELECT model, method, length,
-       sum(loss * tokens ORDER BY sequence, first) FILTER (first >= start)
-       / sum(tokens) FILTER (first >= start) AS loss,
-       sum(loss * tokens ORDER BY sequence, first) / sum(tokens) AS loss_from_start
-FROM all_rows JOIN before USING (model, method, length) GROUP BY ALL
+SELECT model, method, length, sequence,
+       sum(loss * tokens ORDER BY first) FILTER (first >= start) / sum(tokens) FILTER (first >= start) AS loss,
+       sum(loss * tokens ORDER BY first) / sum(tokens) AS loss_from_start
+FROM all_rows JOIN before USING (model, method, length)
+GROUP BY model, method, length, sequence ORDER BY model, method, length, sequence
 """
 PASSKEYS_BY_LENGTH = f"""
 SELECT model, method, length, count(*) AS passkeys, sum(correct::INT)::INT AS passkeys_right,
@@ -34,11 +35,15 @@ SELECT model, method, length, count(*) AS passkeys, sum(correct::INT)::INT AS pa
 FROM {READ} GROUP BY ALL
 """
 DISTANCES_BY_LENGTH = f"""
-SELECT model, method, length,
-       avg(outlier_share ORDER BY layer, head) AS outlier_share, avg(median ORDER BY layer, head) AS mahalanobis_median,
+SELECT model, method, length, avg(outlier_share ORDER BY layer, head) AS outlier_share,
+       any_value(expected) AS outlier_expected, avg(median ORDER BY layer, head) AS mahalanobis_median,
        avg(q90 ORDER BY layer, head) AS mahalanobis_q90, avg(q99 ORDER BY layer, head) AS mahalanobis_q99,
        avg(energy ORDER BY layer, head) AS energy
 FROM {READ} GROUP BY ALL
+"""
+OUTLIERS_BY_SEQUENCE = f"""
+SELECT model, method, length, sequence, sum(outlier::INT)::DOUBLE AS outliers, count(*)::DOUBLE AS points
+FROM {READ} GROUP BY ALL ORDER BY model, method, length, sequence
 """
 ATTENTION_BY_LENGTH = f"""
 SELECT model, method, length, avg(keys ORDER BY layer, head) AS keys,
@@ -49,9 +54,10 @@ FROM {READ} GROUP BY ALL
 COMPONENTS_BY_HEAD = f"SELECT * FROM {READ} ORDER BY model, method, length, layer, head, distance"
 CONTINUED = ("r_inside", "r_closed", "error_inside", "error_beyond")
 COLUMNS = (
-    *("loss", "loss_from_start", "passkeys", "passkey_accuracy", "passkey_accuracy_low", "passkey_accuracy_high"),
-    "passkey_tokens_right",
-    *("outlier_share", "mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
+    *("sequences", "loss", "loss_low", "loss_high", "rise", "rise_low", "rise_high", "loss_from_start"),
+    *("passkeys", "passkey_accuracy", "passkey_accuracy_low", "passkey_accuracy_high", "passkey_tokens_right"),
+    *("outlier_share", "outlier_share_low", "outlier_share_high", "outlier_expected"),
+    *("mahalanobis_median", "mahalanobis_q90", "mahalanobis_q99", "energy"),
     *("keys", "logit_mean", "logit_sd", "entropy", *CONTINUED),
 )
 
@@ -108,15 +114,18 @@ def typical_curve(curves: Curves, training_length: int) -> tuple[str, Continued]
     return name, Continued(own.distance, own.cells, (whole - flat)[None], (fit - flat)[None], (form - flat)[None])
 
 
-def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
+def length_by_method(
+    files: Mapping[str, Files], models: Sequence[str], methods: Sequence[str], samples: int, seed: int
+) -> list[dict[str, Any]]:
     """The rows of length.csv: one a (model, method, length), in the order given; files: stage -> its files.
 
-    Means are over heads and layers; passkey_accuracy has its interval over prompts (Wilson). Components are of the
-    longest length, and of methods at true distances.
+    Losses, rises and outlier shares have bootstrap intervals over sequences, passkey_accuracy has one over prompts
+    (Wilson). Measures of heads are means over heads and layers. Components are of the longest length, and of methods at
+    true distances.
     """
-    merged: dict[tuple[str, str, int], dict[str, Any]] = {}
+    trained = {model_of(file): training_of(file) for file in files["losses"]}
+    merged = _losses(files["losses"], {model: length for model, (length, _) in trained.items()}, samples, seed)
     statements = {
-        "losses": LOSSES_BY_LENGTH,
         "passkeys": PASSKEYS_BY_LENGTH,
         "distances": DISTANCES_BY_LENGTH,
         "attention": ATTENTION_BY_LENGTH,
@@ -125,11 +134,13 @@ def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods:
         for row in query.rows(statement, files=files[stage]):
             key = row.pop("model"), row.pop("method"), row.pop("length")
             merged.setdefault(key, {}).update(row)
+    for key, own in _by_run(query.columns(OUTLIERS_BY_SEQUENCE, files=files["clouds"])).items():
+        low, high = interval((own["outliers"], own["points"]), _share, samples, seed)
+        merged[key] |= {"outlier_share_low": low, "outlier_share_high": high}
     for found in merged.values():
         if "passkeys" in found:
             low, high = share_interval(found.pop("passkeys_right"), found["passkeys"])
             found |= {"passkey_accuracy_low": low, "passkey_accuracy_high": high}
-    trained = {model_of(file): training_of(file) for file in files["losses"]}
     for (model, method), curves in curves_of(files["components"]).items():
         ahead = continuation(curves.own, trained[model][0])
         merged[model, method, curves.length] |= {name: _median(ahead[name]) for name in CONTINUED}
@@ -145,6 +156,32 @@ def length_by_method(files: Mapping[str, Files], models: Sequence[str], methods:
     return rows
 
 
+def _losses(files: Files, training: Mapping[str, int], samples: int, seed: int) -> dict[Run, dict[str, Any]]:
+    """The columns of losses. rise: loss less that of plain on the tokens that the longest length within the training
+    length adds, in the same sequence; training: model -> its training length."""
+    by_run = _by_run(query.columns(LOSSES_BY_SEQUENCE, files=files))
+    found = {}
+    for (model, method, length), own in by_run.items():
+        within = max(n for name, _, n in by_run if name == model and n <= training[model])
+        rise = own["loss"] - by_run[model, "plain", within]["loss"]
+        found[model, method, length] = (
+            {"sequences": len(rise), "loss_from_start": float(own["loss_from_start"].mean())}
+            | mean_with_interval("loss", own["loss"], samples, seed)
+            | mean_with_interval("rise", rise, samples, seed)
+        )
+    return found
+
+
+def _by_run(frame: Columns) -> dict[Run, Columns]:
+    """(model, method, length) -> its rows, which stand together in the frame."""
+    keys = list(zip(*(frame[name].tolist() for name in ("model", "method", "length")), strict=True))
+    return {key: query.where(frame, model=key[0], method=key[1], length=key[2]) for key in dict.fromkeys(keys)}
+
+
+def _share(hits: NDArray, count: NDArray, axis: int = -1) -> NDArray:
+    return hits.sum(axis) / count.sum(axis)
+
+
 def _median(values: Array) -> float:
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else float("nan")
@@ -154,8 +191,9 @@ def costs(files: Files, models: Sequence[str], methods: Sequence[str]) -> list[d
     """The rows of length_costs.csv: one a (model, method, length), in the order given."""
     found = query.rows(f"SELECT * FROM {READ} ORDER BY length", files=files)
     return [
-        {"model": model, "method": method, "length": row["length"], "device": row["device"]}
-        | {"seconds": row["seconds"], "tokens_a_second": row["length"] * row["sequences"] / row["seconds"]}
+        {"model": model, "method": method, "length": row["length"], "device": row["device"], "passes": row["passes"]}
+        | {name: row[name] for name in ("seconds", "fastest", "slowest")}
+        | {"tokens_a_second": row["length"] / row["seconds"]}
         | {"memory_mb": float("nan") if row["memory_mb"] is None else row["memory_mb"]}
         for model in models
         for method in methods
@@ -164,35 +202,32 @@ def costs(files: Files, models: Sequence[str], methods: Sequence[str]) -> list[d
     ]
 
 
-def loss_curves(files: Files) -> dict[tuple[str, str], tuple[Array, Array]]:
-    """(model, method) -> positions (middle of each bucket) and losses, means over sequences, at the longest length."""
-    rows = query.rows(
+@dataclass(frozen=True)
+class LossCurve:
+    """Loss by position of one (model, method) at its longest length; arrays (buckets,). position: the middle of each
+    bucket; loss: mean over sequences; low, high: its interval over them, NaN for fewer than five."""
+
+    position: Array
+    loss: Array
+    low: Array
+    high: Array
+
+
+def loss_curves(files: Files, samples: int, seed: int) -> dict[tuple[str, str], LossCurve]:
+    """(model, method) -> its loss by position, with bootstrap intervals."""
+    frame = query.columns(
         f"WITH longest AS (FROM {READ} QUALIFY length = max(length) OVER (PARTITION BY model, method)) "
-        'SELECT model, method, ("first" + "last") / 2 AS position, '
-        "sum(loss * tokens ORDER BY sequence) / sum(tokens) AS loss "
-        "FROM longest GROUP BY ALL ORDER BY model, method, position",
+        'SELECT model, method, length, ("first" + "last") / 2 AS position, loss FROM longest '
+        "ORDER BY model, method, position, sequence",
         files=files,
     )
-    return _curves(rows, "position", "loss")
-
-
-def _curves(rows: list[dict[str, Any]], x: str, *names: str) -> dict[tuple[str, str], Any]:
-    """(model, method) -> x and each of `names`, as arrays."""
-    found: dict[tuple[str, str], list[list[float]]] = {}
-    for row in rows:
-        found.setdefault((row["model"], row["method"]), []).append([row[name] for name in (x, *names)])
-    return {key: tuple(np.array(values, dtype=float).T) for key, values in found.items()}
-
-
-def outlier_curves(files: Files) -> dict[tuple[str, str], tuple[Array, Array, Array, Array]]:
-    """(model, method) -> lengths, and over heads the mean outlier share and its quartiles."""
-    rows = query.rows(
-        "SELECT model, method, length, avg(outlier_share ORDER BY layer, head) AS mean, "
-        "quantile_cont(outlier_share, 0.25) AS low, "
-        f"quantile_cont(outlier_share, 0.75) AS high FROM {READ} GROUP BY ALL ORDER BY model, method, length",
-        files=files,
-    )
-    return _curves(rows, "length", "mean", "low", "high")
+    found = {}
+    for (model, method, _), own in _by_run(frame).items():
+        position = np.unique(own["position"])
+        losses = own["loss"].reshape(len(position), -1)
+        ends = np.array([interval((values,), mean, samples, seed) for values in losses])
+        found[model, method] = LossCurve(position, losses.mean(1), *ends.T)
+    return found
 
 
 @dataclass(frozen=True)
@@ -225,15 +260,31 @@ def typical_clouds(clouds: str | Path, distances: str | Path) -> Clouds:
     return Clouds(name, reference, {key: np.array(values) for key, values in points.items()})
 
 
-def passkey_grids(files: Files) -> dict[tuple[str, str], tuple[list[int], list[float], Array]]:
-    """(model, method) -> lengths, depths and the share of correct answers (depths, lengths)."""
+@dataclass(frozen=True)
+class Passkeys:
+    """Of one (model, method): lengths, depths, and how many numbers were asked for and given right; arrays (depths,
+    lengths)."""
+
+    lengths: list[int]
+    depths: list[float]
+    asked: NDArray[np.integer]
+    right: NDArray[np.integer]
+
+
+def passkey_grids(files: Files) -> dict[tuple[str, str], Passkeys]:
+    """(model, method) -> its passkeys by length and depth."""
     rows = query.rows(
-        f"SELECT model, method, length, depth, avg(correct::INT) AS share FROM {READ} GROUP BY ALL ORDER BY ALL",
+        f"SELECT model, method, length, depth, count(*) AS asked, sum(correct::INT)::INT AS correct FROM {READ} "
+        "GROUP BY ALL ORDER BY ALL",
         files=files,
     )
     found = {}
     for key in sorted({(row["model"], row["method"]) for row in rows}):
-        own = {(row["depth"], row["length"]): row["share"] for row in rows if (row["model"], row["method"]) == key}
+        own = {(row["depth"], row["length"]): row for row in rows if (row["model"], row["method"]) == key}
         depths, lengths = sorted({depth for depth, _ in own}), sorted({length for _, length in own})
-        found[key] = lengths, depths, np.array([[own[depth, length] for length in lengths] for depth in depths])
+        asked, right = (
+            np.array([[own[depth, length][name] for length in lengths] for depth in depths])
+            for name in ("asked", "correct")
+        )
+        found[key] = Passkeys(lengths, depths, asked, right)
     return found

@@ -1,4 +1,4 @@
-"""Documents put end to end into sequences longer than most of them."""
+"""Long sequences, each of documents of its own: one document that is long enough, or several end to end."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,40 +19,43 @@ JOINED = pa.schema(
 
 
 def join_documents(tokens: pa.Table, prefix: list[int], length: int, count: int, seed: int) -> pa.Table:
-    """The rows of length/sequences/: `count` sequences of `length` tokens from documents put end to end in a seeded
-    order, a row a piece of a document; `prefix`, before each sequence, is a piece of no document.
+    """The rows of length/sequences/: `count` sequences of `length` tokens, a row a piece of a document; `prefix`,
+    before each sequence, is a piece of no document.
 
-    first: the piece's first position in its sequence, offset: in its document. Sequences follow one another, so none
-    reads a token twice. Raises UserError if the corpus is too short.
+    Documents come in a seeded order, those that fill a sequence alone before the others. Each is in one sequence only,
+    so that no two sequences are halves of one text; if it is longer than what is still to fill, a seeded window of it.
+    first: the piece's first position in its sequence, offset: in its document. Raises UserError if the corpus is too
+    short.
     """
     lengths = tokens["length"].to_numpy()
-    text = length - len(prefix)
-    if count * text > lengths.sum():
-        raise UserError(
-            f"length.lengths {length} is too long: {count} sequences need {count * text} tokens of text and the corpus "
-            f"has {int(lengths.sum())}; lower it or length.sequences, or give more text"
-        )
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    order = order[lengths[order] > 0]
-    ends = np.cumsum(lengths[order])
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    order = order[np.argsort(lengths[order] < length - len(prefix), kind="stable")]
+    unused = iter(order[lengths[order] > 0].tolist())
     rows: list[dict] = []
     for sequence in range(count):
         if prefix:
             rows.append({"sequence": sequence, "first": 0, "length": len(prefix), "tokens": prefix})
-        start, stop = sequence * text, (sequence + 1) * text
-        while start < stop:
-            place = int(np.searchsorted(ends, start, side="right"))
-            offset = start - int(ends[place] - lengths[order[place]])
-            size = min(stop - start, int(ends[place]) - start)
+        first = len(prefix)
+        while first < length:
+            place = next(unused, None)
+            if place is None:
+                raise UserError(
+                    f"length.lengths {length} is too long: the corpus, of {int(lengths.sum())} tokens, fills "
+                    f"{sequence} sequences of {length} tokens with documents of their own, and length.sequences is "
+                    f"{count}; lower one of the two, or give more text"
+                )
+            size = min(int(lengths[place]), length - first)
+            offset = int(generator.integers(lengths[place] - size + 1))
             rows.append(
                 {
                     "sequence": sequence,
-                    "document": tokens["document"][int(order[place])].as_py(),
-                    "first": length - (stop - start),
+                    "document": tokens["document"][place].as_py(),
+                    "first": first,
                     "offset": offset,
                     "length": size,
-                    "tokens": tokens["tokens"][int(order[place])].values[offset : offset + size].to_pylist(),
+                    "tokens": tokens["tokens"][place].values[offset : offset + size].to_pylist(),
                 }
             )
-            start += size
+            first += size
     return pa.Table.from_pylist(rows, schema=JOINED)

@@ -233,6 +233,8 @@ WRONG_VALUES = [
     ("tasks.passkey", {"depths": [1.5]}, "'tasks.passkey.depths.0': 1.5 is greater than the maximum of 1"),
     ("tasks.cloze", {"context": 4}, "'tasks.cloze.context': 4 is less than the minimum of 8"),
     ("length.methods", ["yarn"], "'length.methods' lacks plain"),
+    ("length.models", [], "'length.models': [] is empty"),
+    ("length.models", ["big"], "'length.models' names 'big', which is none of the measured models with queries and"),
     ("length.passkey.lengths", [32], "'length.passkey.lengths.0': 32 is less than the minimum of 64"),
     ("length.factor", 0.5, "'length.factor': 0.5 is less than the minimum of 1"),
     # keys that cannot stand together
@@ -345,6 +347,8 @@ def test_a_lock_that_is_there_is_taken(tmp_path, monkeypatch):
         ("models.tiny.random_control", "false", False),
         ("models.tiny.sha256", "null", None),
         ("length.training_length", "null", None),
+        ("length.models", "null", None),
+        ("length.models", ["tiny", "tiny-random"], ["tiny", "tiny-random"]),
         ("length.factor", "2", 2.0),
         ("tasks.cloze", "null", None),
         ("corpus.title", "null", None),

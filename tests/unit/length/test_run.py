@@ -11,8 +11,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from triaxis.attention.layout import probe_layouts
+from triaxis.base.choices import LENGTH_METHODS
 from triaxis.base.errors import UserError
 from triaxis.length.run import (
+    TIMED,
     LengthPlan,
     Method,
     Runner,
@@ -32,10 +34,11 @@ from unit.families import SIZES
 torch.set_num_threads(1)
 OPTIONS = {
     "factor": None,
+    "seed": 0,
     "lm_infinite": {"n_global": 2, "n_local": None, "limit": None},
     "inf_llm": {"block": 4, "n_init": 2, "n_local": None, "topk": 2, "repr_topk": 2, "chunk": 8},
 }
-METHODS = ["plain", "lm_infinite", "inf_llm", "inf_llm_published", "yarn", "linear", "dynamic"]
+METHODS = list(LENGTH_METHODS)
 PLAN = LengthPlan([16, 32, 96], 32, positions=24, bucket=10, seed=0)
 
 
@@ -71,14 +74,15 @@ def runner_of(folder, name: str) -> Runner:
 
 def test_buckets_cover_each_predicted_token_once():
     losses = np.arange(1, 32, dtype=float)  # of the tokens at positions 1 to 31
-    rows = bucket_losses("plain", 32, 0, losses, 10)
+    rows = bucket_losses("plain", 32, 0, losses, [16, 0, 10, 20, 30])
     assert [(row["first"], row["last"], row["tokens"]) for row in rows] == [
         (1, 9, 9),
-        (10, 19, 10),
+        (10, 15, 6),
+        (16, 19, 4),
         (20, 29, 10),
         (30, 31, 2),
     ]
-    assert [row["loss"] for row in rows] == [5.0, 14.5, 24.5, 30.5]
+    assert [row["loss"] for row in rows] == [5.0, 12.5, 17.5, 24.5, 30.5]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -86,10 +90,12 @@ def test_a_run_covers_every_length_and_keeps_what_it_says(saved, name: str):
     runner = runner_of(saved, name)
     found = run_lengths(runner, draw(), PLAN)
     assert [row["length"] for row in found.costs] == PLAN.lengths
-    assert {row["length"]: row["tokens"] for row in found.losses if row["last"] == row["length"] - 1}
+    # Two sequences are read twice: one pass to warm up, and as many as have to be timed.
+    assert all(row["passes"] == TIMED and row["fastest"] <= row["seconds"] <= row["slowest"] for row in found.costs)
     for length in PLAN.lengths:
         own = [row for row in found.losses if row["length"] == length]
         assert sum(row["tokens"] for row in own) == 2 * (length - 1)
+        assert {n for n in PLAN.lengths if n < length} < {row["first"] for row in own}
         assert all(np.isfinite(row["loss"]) for row in own)
     outputs = pa.concat_tables(found.outputs).to_pylist()
     assert len(outputs) == 3 * 24 * 2 * 4  # lengths, positions, layers, heads
@@ -100,7 +106,9 @@ def test_a_run_covers_every_length_and_keeps_what_it_says(saved, name: str):
         before = length
     for row in found.attention:
         assert 0 <= row["entropy"] <= np.log(row["length"]) and 0 < row["keys"] <= row["length"]
-    assert (len(found.components) > 0) == (name not in ("lm_infinite", "inf_llm", "inf_llm_published"))
+    assert (len(found.components) > 0) == (name in ("plain", "thinned", "yarn", "linear", "dynamic"))
+    beyond = {row["keys"] for row in found.attention if row["length"] == 96}
+    assert beyond == {32.0} if "thinned" in name else min(beyond) > 16
 
 
 def test_kept_outputs_are_those_of_the_attention(saved):
@@ -126,16 +134,19 @@ def test_positions_do_not_depend_on_the_method_and_few_of_them_are_all():
 def test_methods_agree_within_their_window_and_differ_beyond(saved):
     tokens = draw()
     losses = {}
-    for name in ("plain", "lm_infinite", "inf_llm", "linear"):
+    for name in ("plain", "lm_infinite", "inf_llm", "linear", "clipped", "thinned", "clipped_thinned"):
         rows = run_lengths(runner_of(saved, name), tokens, PLAN).losses
         losses[name] = {(row["length"], row["sequence"], row["first"]): row["loss"] for row in rows}
     window = 16
     for key, loss in losses["plain"].items():
-        if key[2] + 10 <= window:
+        if key[2] + 10 <= window:  # a bucket of ten positions at most
             assert losses["lm_infinite"][key] == pytest.approx(loss, abs=1e-5)
             assert losses["inf_llm"][key] == pytest.approx(loss, abs=1e-5)
+        if key[2] + 10 <= PLAN.training_length:
+            for name in ("clipped", "thinned", "clipped_thinned"):
+                assert losses[name][key] == pytest.approx(loss, abs=1e-5)
     last = (96, 0, 90)
-    assert len({round(own[last], 5) for own in losses.values()}) == 4
+    assert len({round(own[last], 5) for own in losses.values()}) == len(losses)
 
 
 def test_dynamic_scaling_does_not_remember_longer_texts(saved):
@@ -211,26 +222,41 @@ def corpus(*lengths: int) -> pa.Table:
 
 
 def test_documents_are_joined_and_their_boundaries_recorded():
-    tokens = corpus(7, 0, 12, 5, 9)
-    rows = join_documents(tokens, [99], length=11, count=3, seed=1).to_pylist()
-    texts = []
+    tokens = corpus(7, 0, 12, 5, 9, 4, 8, 6, 3, 2)
+    rows = join_documents(tokens, [99], length=15, count=3, seed=1).to_pylist()
     for sequence in range(3):
         own = [row for row in rows if row["sequence"] == sequence]
         joined = [token for row in own for token in row["tokens"]]
-        assert len(joined) == 11 and joined[0] == 99 and own[0]["document"] is None
+        assert len(joined) == 15 and joined[0] == 99 and own[0]["document"] is None
         assert [row["first"] for row in own] == np.cumsum([0, *[row["length"] for row in own[:-1]]]).tolist()
         for row in own[1:]:
             document = tokens["tokens"][row["document"]].as_py()
             assert row["tokens"] == document[row["offset"] : row["offset"] + row["length"]]
-        texts += joined[1:]
-    assert len(set(texts)) == 30  # nothing is read twice
-    whole = join_documents(tokens, [], length=33, count=1, seed=1).to_pylist()
-    assert [token for row in whole for token in row["tokens"]][:30] == texts
+        # All but the last, which is cut, are whole.
+        assert all(row["length"] == tokens["length"][row["document"]].as_py() for row in own[1:-1])
+    documents = [row["document"] for row in rows if row["document"] is not None]
+    assert len(documents) == len(set(documents))  # none is in two sequences
 
 
-def test_a_length_beyond_the_corpus_says_how_many_tokens_there_are():
-    with pytest.raises(UserError, match=r"length.lengths 40 is too long: 1 sequences need 40 .* the corpus has 33"):
+def test_a_document_that_is_long_enough_is_a_sequence_alone():
+    rows = join_documents(corpus(7, 30, 12, 25, 9, 40), [99], length=21, count=3, seed=1).to_pylist()
+    own = [row for row in rows if row["document"] is not None]
+    assert sorted(row["document"] for row in own) == [1, 3, 5] and {row["length"] for row in own} == {20}
+    more = join_documents(corpus(7, 30, 12, 25, 9, 40), [99], length=21, count=4, seed=1).to_pylist()
+    assert more[: len(rows)] == rows and sorted({row["document"] for row in more[len(rows) + 1 :]} - {0, 2, 4}) == []
+
+
+def test_a_window_of_a_long_document_may_be_anywhere_in_it():
+    offsets = [join_documents(corpus(30), [], 20, 1, seed)["offset"][0].as_py() for seed in range(60)]
+    assert min(offsets) == 0 and max(offsets) == 10
+
+
+def test_a_corpus_that_is_too_short_says_how_many_sequences_there_are():
+    with pytest.raises(UserError, match=r"length.lengths 40 is too long: the corpus, of 33 tokens, fills 0 sequences"):
         join_documents(corpus(7, 12, 5, 9), [], 40, 1, 0)
+    # Both halves of one document would do; they are not taken.
+    with pytest.raises(UserError, match=r"fills 1 sequences of 15 tokens .*, and length.sequences is 2; lower one"):
+        join_documents(corpus(33), [], 15, 2, 0)
 
 
 # What is refused
@@ -311,12 +337,12 @@ def test_the_peak_is_that_of_the_stretch_watched():
     assert again() < 100
 
 
-@pytest.mark.parametrize("kind", ["lm_infinite", "inf_llm"])
+@pytest.mark.parametrize("kind", ["lm_infinite", "inf_llm", "clipped", "thinned", "clipped_thinned"])
 def test_chunked_attention_never_holds_a_square(saved, kind: str):
     """No tensor made on the way has a cell for each (query, key): counted by the sizes that torch allocates."""
     runner = runner_of(saved, kind)
-    own = {"n_global": 2, "n_local": 16, "chunk": 16} if kind == "lm_infinite" else OPTIONS["inf_llm"] | {"n_local": 16}
-    function = partial(runner.method.attend.func, **own)
+    own = {"n_global": 2, "n_local": 16} if kind == "lm_infinite" else {"n_local": 16} if kind == "inf_llm" else {}
+    function = partial(runner.method.attend, chunk=16, **own)
     largest = 0
 
     class Sizes(torch.utils._python_dispatch.TorchDispatchMode):

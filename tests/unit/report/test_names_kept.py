@@ -39,7 +39,7 @@ MODELS = ["2024-01-01", "7"]  # in the order of their text, which is that of the
 # What a row of each stage holds where 1 would not do; more than one row a file where a reader needs them.
 KEY = dict.fromkeys([name for name, _ in MATRIX], 0)
 HEADS = [{"layer": 0, "head": head} for head in (0, 1)]
-METHOD = {"method": "plain", "length": 8}
+METHOD = {"method": "plain", "length": 4}
 STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
     "fits": (FITS, [KEY | {"prefix": 8, "axes": axes, "r": 0.5} for axes in COMBINATIONS]),
     "sums": (SUMS, [KEY | {"axis": "all", "count": 3, "total": 1.0, "squares": 9.0}]),
@@ -98,9 +98,11 @@ ROWS: dict[str, Callable] = {
     ),
     "length_by_method": lambda files: length.length_by_method(
         {stage: files(stage) for stage in ("losses", "passkeys", "distances", "attention")}
-        | {"components": files("continued")},
+        | {"clouds": files("clouds"), "components": files("continued")},
         MODELS,
         ["plain"],
+        10,
+        0,
     ),
     "costs": lambda files: length.costs(files("costs"), MODELS, ["plain"]),
     "by_variant": lambda files: surgery.by_variant(files("surgery"), MODELS, 10, 0),
@@ -110,8 +112,7 @@ ROWS: dict[str, Callable] = {
 KEYS: dict[str, Callable] = {
     "distance_by_layer": lambda files: list(fit.distance_by_layer(files("components"))[1]),
     "curves_of": lambda files: [model for model, _ in length.curves_of(files("continued"))],
-    "loss_curves": lambda files: [model for model, _ in length.loss_curves(files("losses"))],
-    "outlier_curves": lambda files: [model for model, _ in length.outlier_curves(files("distances"))],
+    "loss_curves": lambda files: [model for model, _ in length.loss_curves(files("losses"), 10, 0)],
     "passkey_grids": lambda files: [model for model, _ in length.passkey_grids(files("passkeys"))],
     "cosines": lambda files: [model for model, _ in tolerance.cosines(files("cosines"))],
     "links": lambda files: list(tolerance.links(files("links"), 0.5)),
@@ -208,14 +209,17 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
         mechanism_figures.dummies,
         {"table": from_stage(mechanism.DUMMY_QUARTILES, "dummies"), "models": MODELS},
     ),
-    "length_loss": (length_figures.length_loss, {"losses": stage("losses"), "models": MODELS, "methods": ["plain"]}),
+    "length_loss": (
+        length_figures.length_loss,
+        {"losses": stage("losses"), "models": MODELS, "methods": ["plain"], "samples": 10, "seed": 0},
+    ),
     "length_clouds": (
         length_figures.length_clouds,
         {"clouds": stage("clouds"), "distances": stage("distances"), "methods": ["plain"]},
     ),
     "length_outliers": (
         length_figures.length_outliers,
-        {"distances": stage("distances"), "models": MODELS, "methods": ["plain"]},
+        {"table": from_rows("length_by_method"), "models": MODELS, "methods": ["plain"]},
     ),
     "length_attention": (
         length_figures.length_attention,
