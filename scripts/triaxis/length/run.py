@@ -26,7 +26,7 @@ from triaxis.base.errors import UserError
 from triaxis.length.components import Continued, to_table
 from triaxis.length.methods import Bands, Watch, clipped, inf_llm, lm_infinite, plain, thinned
 from triaxis.length.schema import COMPONENTS, outputs_schema
-from triaxis.length.thinned import continue_components
+from triaxis.length.strided import continue_components
 from triaxis.model.head import next_losses, predict
 from triaxis.model.inputs import input_device, token_ids
 from triaxis.model.loading import RopeScaling

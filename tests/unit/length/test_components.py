@@ -5,7 +5,7 @@ import pytest
 
 from triaxis.attention.rope import Rotary
 from triaxis.length.components import Continued, align, continuation, to_table
-from triaxis.length.thinned import continue_components, distance_component, stride_of
+from triaxis.length.strided import continue_components, distance_component, stride_of
 from triaxis.logits.logits import logits
 
 FREQUENCY = 500.0 ** -(np.arange(4) / 4)

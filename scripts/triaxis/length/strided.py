@@ -1,7 +1,7 @@
-"""The three-axis fit of a long text, thinned.
+"""The three-axis fit of a long text, at every stride-th position.
 
-A logit matrix of thousands of positions is thinned to every `stride`-th position, whose distances are again evenly
-spaced, so that the three-axis fit of `axes` holds for it unchanged. docs/method/length.md.
+Of a logit matrix of thousands of positions, every `stride`-th position is taken: their distances are again evenly
+spaced, so that the three-axis fit of `axes` holds for them unchanged. docs/method/length.md.
 """
 
 from dataclasses import replace
@@ -30,8 +30,8 @@ def continue_components(query: Array, key: Array, rotary: Rotary, training_lengt
     """query (heads, length, head_dim), key (key heads, length, head_dim), before rotation, of one layer."""
     length = query.shape[1]
     stride = stride_of(length)
-    thinned = replace(rotary, frequency=rotary.frequency * stride)
-    matrices = logits(query[:, ::stride], key[:, ::stride], thinned).astype(np.float64)
+    strided = replace(rotary, frequency=rotary.frequency * stride)
+    matrices = logits(query[:, ::stride], key[:, ::stride], strided).astype(np.float64)
     n = matrices.shape[1]
     within = min(n, -(-training_length // stride))
     distance = np.arange(n) * stride
