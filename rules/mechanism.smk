@@ -1,6 +1,6 @@
 # Why logits separate into position and meaning: what the features alone tell, without a GPU.
 
-GRID = {name: config["mechanism"][name] for name in ("queries", "keys", "distances")}
+PREFIXES = config["fits"]["prefixes"]
 
 
 rule measure_mechanism:
@@ -18,14 +18,19 @@ rule measure_mechanism:
         "logs/measure_mechanism/{model}-{shard}.tsv"
     conda:
         "../envs/gpu.yaml"
+    # On the CPU, whatever runs the model: this takes less time than that, and another device would give other last digits.
     # Many small matrix products: two jobs side by side are faster than one on two threads.
     threads: 1
     resources:
-        mem_mb=by_length(2000, 300),
+        # A layer, and a key head with the queries that it serves.
+        mem_mb=by_tokens(2000, 250_000),
         runtime=growing(60),
     params:
         code=code_hash("scripts/measure_mechanism.py"),
-        grid=GRID,
+        length=config["sequences"]["length"],
+        distances=config["dummies"]["distances"],
+        queries=config["related"]["queries"],
+        prefixes=PREFIXES,
     message:
         "Measuring the mechanism: {wildcards.model}, shard {wildcards.shard}"
     script:
@@ -76,6 +81,7 @@ rule tabulate_mechanism:
             labels={"result": "how additive the logits are"},
         ),
         additive="results/tables/additive.csv",
+        prefixes=["results/tables/additive_prefixes.csv"] if PREFIXES else [],
         pairs="results/tables/pairs.csv",
         dummies="results/tables/dummies.csv",
     log:
@@ -92,7 +98,7 @@ rule tabulate_mechanism:
         code=code_hash("scripts/tabulate_mechanism.py"),
         models=ROTARY,
         length=config["sequences"]["length"],
-        distances=config["mechanism"]["distances"],
+        prefixes=PREFIXES,
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:
@@ -104,10 +110,14 @@ rule tabulate_mechanism:
 EXPERIMENTS["mechanism"] = Experiment(
     category="Mechanism",
     tables=["mechanism", "expressivity"],
-    figure_tables=["additive", "pairs", "dummies"],
+    figure_tables=["additive", "pairs", "dummies", *(["additive_prefixes"] if PREFIXES else [])],
     stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns", "related")},
     figures={
-        "additive": Figure({"table": "results/tables/additive.csv"}, "r_additive by layer and head", models=ROTARY),
+        "additive": Figure(
+            {"table": "results/tables/additive.csv"},
+            "how additive, by layer and head, beside both nulls",
+            models=ROTARY,
+        ),
         "pairs": Figure({"table": "results/tables/pairs.csv"}, "norm and key constancy by frequency", models=ROTARY),
         "contributions": Figure(
             {"table": "results/tables/pairs.csv"}, "f, g and interaction by frequency", models=ROTARY
@@ -124,7 +134,6 @@ EXPERIMENTS["mechanism"] = Experiment(
             each=ROTARY,
             shown="png",
             length=config["sequences"]["length"],
-            grid=GRID,
         ),
     },
 )

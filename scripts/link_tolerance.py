@@ -3,7 +3,7 @@
 from triaxis.attention import rope_file
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
-from triaxis.mechanism import complex_form
+from triaxis.mechanism.layers import read_layers
 from triaxis.tolerance import displacement, link
 from triaxis.tolerance.schema import LINKS
 
@@ -15,7 +15,7 @@ with reporting(snakemake.log[0]):
         own.setdefault(sequence, {})[fraction] = each
     rows = (
         link.link_layer(layer, rotaries[layer.layer], own[layer.sequence])
-        for layer in complex_form.read_layers(inputs.features, rotaries)
+        for layer in read_layers(inputs.features, rotaries)
         if layer.sequence in own
     )
     metadata = provenance.describe(snakemake.params, parquet.read_metadata(inputs.features))

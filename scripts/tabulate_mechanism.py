@@ -4,21 +4,27 @@ additive.csv, pairs.csv and dummies.csv."""
 from triaxis.attention import rope_file
 from triaxis.base import files, parquet, query, tables
 from triaxis.base.errors import reporting
-from triaxis.mechanism import additivity, complex_form, summary
+from triaxis.mechanism import closed_form, summary
 
 with reporting(snakemake.log[0]):
-    params, inputs = snakemake.params, snakemake.input
-    distances = complex_form.evenly(params.length, params.distances)
+    params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
     rotaries = {
         model: rope_file.from_table(parquet.read_parquet(path))
         for model, path in zip(params.models, inputs.rope, strict=True)
     }
-    null_r = {model: additivity.null_r_additive(own, distances) for model, own in rotaries.items()}
-    rows = summary.mechanism_by_model(
-        inputs.additivity, inputs.dummies, inputs.patterns, null_r, params.samples, params.seed
-    )
-    with files.whole(snakemake.output.mechanism) as part:
-        part.write_text(tables.to_csv(rows))
-    query.write_csv(snakemake.output.additive, summary.R_ADDITIVE, inputs.additivity)
-    query.write_csv(snakemake.output.pairs, summary.PAIRS, inputs.patterns, **summary.frequency_tables(rotaries))
-    query.write_csv(snakemake.output.dummies, summary.DUMMY_QUARTILES, inputs.dummies)
+    null_r = {model: closed_form.null_r_additive(own, params.length) for model, own in rotaries.items()}
+    judged = params.samples, params.seed
+    queries = summary.additivity_by_sequence(inputs.additivity)
+    made = {
+        "mechanism": summary.mechanism_by_model(
+            queries, inputs.dummies, inputs.patterns, null_r, params.length, *judged
+        )
+    }
+    if params.prefixes:
+        made["prefixes"] = summary.additive_by_prefix(queries, params.models, *judged)
+    for name, rows in made.items():
+        with files.whole(outputs[name]) as part:
+            part.write_text(tables.to_csv(rows))
+    query.write_csv(outputs.additive, summary.ADDITIVE, inputs.additivity, length=params.length)
+    query.write_csv(outputs.pairs, summary.PAIRS, inputs.patterns, **summary.frequency_tables(rotaries))
+    query.write_csv(outputs.dummies, summary.DUMMY_QUARTILES, inputs.dummies)

@@ -15,7 +15,8 @@ def test_every_stage_is_a_view(finished):
             for stage in ("additivity", "dummies", "patterns", "related")
         }
     matrices = 4 * 2 * 4  # sequences, layers, heads
-    rows = {"additivity": 4 * matrices, "dummies": 16 * matrices, "patterns": 2 * 4 * matrices, "related": 2 * matrices}
+    rows = {"additivity": (32 + 31 + 32) * matrices, "dummies": 16 * matrices}
+    rows |= {"patterns": 2 * 4 * matrices, "related": 2 * matrices}
     assert counts == {stage: [("tiny", count), ("tiny-random", count)] for stage, count in rows.items()}
 
 
@@ -23,26 +24,38 @@ def test_the_tables_have_a_row_a_model(finished):
     with (finished.folder / "results/tables/mechanism.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["tiny", "tiny-random"]
-    assert all(0 < float(row["mean_r_additive"]) <= 1 for row in rows)
+    for name in ("mean_r_additive", "mean_key_independence", "scrambled_distance_independence"):
+        assert all(0 < float(row[name]) <= 1 for row in rows), name
     assert "tiny,0,2,4,0," in (finished.folder / "results/tables/expressivity.csv").read_text()
 
 
-def test_a_grid_larger_than_the_sequence_is_one_line(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 64")
+def test_more_dummy_distances_than_there_are_is_one_line(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "distances: 16", "distances: 64")
     run = copy_of_finished.run("results/tables/mechanism.csv")
     assert run.status != 0
-    assert "'mechanism.keys' is 64, more than sequences.length 32" in run.output
+    assert "'dummies.distances' is 64, more than sequences.length 32" in run.output
     assert "Traceback" not in run.output
 
 
-def test_a_change_of_the_grid_reruns_the_probes_only(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
-    rules = copy_of_finished.dry("results/tables/mechanism.csv").rules
-    assert set(rules) == {"measure_mechanism", "tabulate_mechanism"}
-
-
-def test_a_change_of_the_grid_leaves_the_fits_their_tables_and_their_figures(copy_of_finished):
-    copy_of_finished.edit("config/tiny.yaml", "keys: 16", "keys: 12")
+def test_a_change_of_the_distances_reruns_the_mechanism_only(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "distances: 16", "distances: 12")
+    assert set(copy_of_finished.dry("results/tables/mechanism.csv").rules) == {
+        "measure_mechanism",
+        "tabulate_mechanism",
+    }
     rules = set(copy_of_finished.dry().rules)
     assert {"tabulate_headline", "plot_additive", "plot_pairs", "plot_dummies"} <= rules
     assert not {"fit_axes", "tabulate_fits", "plot_heads", "plot_axes"} & rules
+
+
+def test_prefixes_have_a_table_of_their_own(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "fits:", "fits:\n  prefixes: [16]")
+    run = copy_of_finished.run("results/tables/additive_prefixes.csv")
+    assert run.status == 0, run.output
+    with (copy_of_finished.folder / "results/tables/additive_prefixes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["prefix"]) for row in rows] == [
+        (model, prefix) for model in ("tiny", "tiny-random") for prefix in ("16", "32")
+    ]
+    with (copy_of_finished.folder / "results/tables/mechanism.csv").open() as file:
+        assert next(csv.DictReader(file))["mean_key_independence"] == rows[1]["mean_key_independence"]

@@ -33,6 +33,7 @@ RENAMED = {
     "features.dtype": "it is run.dtype now",
     "run.batch": "it is run.batch_tokens now, in tokens: a batch times sequences.length",
     "features.batch": "it is run.batch_tokens now, in tokens",
+    "mechanism": "additivity is exact now and has no grid of queries and keys; what is left of it is dummies.distances",
     "tolerance.ways": "it is tolerance.perturbations now",
     "length_short": "it is gone; write what it held under length, and add length to experiments",
 }
@@ -254,21 +255,23 @@ class Fits(Section):
     bootstrap_seed: Number = Field(0, description="The seed of the resampling")
 
 
-class Mechanism(Section):
-    """The grid on which logits are tested for being additive: w(d, q, k) ~ f(q, d) + g(q, k)."""
+class Dummies(Section):
+    """Logit matrices with all distances replaced by one, a dummy distance (part of the experiment mechanism)."""
 
-    queries: Count = Field(
-        16, description="The last positions of a sequence that are probed as queries, so many; at most sequences.length"
-    )
-    keys: Annotated[int, Field(ge=2)] | None = Field(
-        None,
-        description="Keys that each query meets, evenly spaced over the sequence; at most sequences.length. Null is "
-        "128, or sequences.length where that is less",
-    )
     distances: Annotated[int, Field(ge=2)] | None = Field(
         None,
-        description="Dummy distances at which they meet, evenly spaced from 0 to sequences.length - 1; at most "
-        "sequences.length. Null is 128, or sequences.length where that is less",
+        description="How many dummy distances, evenly spaced from 0 to sequences.length - 1; at most sequences.length. "
+        "Null is 128, or sequences.length where that is less. The cost is that of one fit, whatever the number",
+    )
+
+
+class Related(Section):
+    """Measures of related papers (part of the experiment mechanism)."""
+
+    queries: Count = Field(
+        128,
+        description="Slash scores need attention, whose cost grows with the square of the length: it is taken on so "
+        "many queries, evenly spaced over the sequence, or on all where they are fewer",
     )
 
 
@@ -593,7 +596,8 @@ class Config(Section):
     features: Features = Field(default_factory=Features)
     logits: Logits = Field(default_factory=Logits)
     fits: Fits = Field(default_factory=Fits)
-    mechanism: Mechanism = Field(default_factory=Mechanism)
+    dummies: Dummies = Field(default_factory=Dummies)
+    related: Related = Field(default_factory=Related)
     surgery: Surgery = Field(default_factory=Surgery)
     tolerance: Tolerance = Field(default_factory=Tolerance)
     tasks: Tasks = Field(default_factory=Tasks)
@@ -656,9 +660,7 @@ class Config(Section):
                 )
         # The whole sequence is fitted anyway.
         self.fits.prefixes = [prefix for prefix in self.fits.prefixes if prefix < length]
-        _follow("mechanism", self.mechanism, "queries", self.mechanism.queries, {"sequences.length": length})
-        _follow("mechanism", self.mechanism, "keys", 128, {"sequences.length": length})
-        _follow("mechanism", self.mechanism, "distances", 128, {"sequences.length": length})
+        _follow("dummies", self.dummies, "distances", 128, {"sequences.length": length})
         _follow("tolerance", self.tolerance, "sequences", 4, {"sequences.count": count})
         # Surgery reads the first shard alone.
         _follow("surgery", self.surgery, "sequences", 4, {"sequences.count": count, "sequences.shard": shard})

@@ -153,8 +153,13 @@ def fits_by_prefix(
 # What headline.csv takes from mechanism.csv, and under which name.
 FROM_MECHANISM = {
     "r_additive": "mean_r_additive",
-    "r_closed_form": "mean_r_closed_form",
+    "key_independence": "mean_key_independence",
+    "distance_independence": "mean_distance_independence",
     "interaction": "mean_interaction",
+    "scrambled_r_additive": "scrambled_r_additive",
+    "scrambled_key_independence": "scrambled_key_independence",
+    "scrambled_distance_independence": "scrambled_distance_independence",
+    "scrambled_interaction": "scrambled_interaction",
 }
 
 
@@ -204,14 +209,16 @@ def to_tex(rows: list[dict]) -> str:
     ]
     head = (
         r"model & sequences & mean $r$ & pooled $r$ & adjusted $R^2$ & held-out $r$ & null $r$ & random $r$ "
-        r"& additive $r$ & closed-form $r$ & interaction \\"
+        r"& additive $r$ & key independence & distance independence & interaction "
+        r"& additive $r$, scrambled & key independence, scrambled & distance independence, scrambled "
+        r"& interaction, scrambled \\"
     )
-    return (
-        "\n".join(
-            [r"\begin{tabular}{lrllrrrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-        )
-        + "\n"
+    columns = "lrll" + "r" * (4 + len(FROM_MECHANISM))
+    before, after = (
+        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"],
+        [r"\bottomrule", r"\end{tabular}"],
     )
+    return "\n".join([*before, *body, *after]) + "\n"
 
 
 def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:

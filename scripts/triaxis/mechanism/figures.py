@@ -6,9 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from triaxis.base.stats import finite_mean
 from triaxis.mechanism import summary
-from triaxis.mechanism.additivity import make_grid
+from triaxis.mechanism.names import OWN, SCRAMBLED, SHARES
 from triaxis.mechanism.summary import Dummies, Pairs
 from triaxis.mechanism.surface import Surface, typical_surface
 from triaxis.report.style import (
@@ -18,8 +20,8 @@ from triaxis.report.style import (
     ORANGE,
     VERMILION,
     WIDTH,
+    count_axis,
     filled,
-    plot_by_head,
     say,
     trained_and_control,
 )
@@ -131,10 +133,48 @@ def plot_dummies(dummies: Mapping[str, Dummies], models: Sequence[str]) -> Figur
     return figure
 
 
+# (layers, heads) of each model, by name of SHARES, with the keys' phases as they are or scrambled.
+Shares = Mapping[str, Mapping[str, Mapping[str, NDArray[np.floating]]]]
+
+
+def plot_additive(shares: Shares, models: Sequence[str]) -> Figure:
+    """The three numbers of additivity by layer and head, a row each, on one scale: trained weights, random weights, and
+    trained weights with scrambled key phases.
+
+    A head without a value (NaN) is left white.
+    """
+    pairs = trained_and_control(models)
+    rows = [(*pair, name) for pair in pairs for name in SHARES]
+    size = (WIDTH, 0.6 + 1.3 * len(rows))
+    figure, panels = plt.subplots(len(rows), 3, figsize=size, squeeze=False, sharex="row", sharey="row")
+    for row, (model, control, name) in zip(panels, rows, strict=True):
+        columns = ((OWN, model, model), (OWN, control, control), (SCRAMBLED, model, f"{model}, scrambled"))
+        for panel, (phases, shown, title) in zip(row, columns, strict=True):
+            if shown is None:
+                panel.set_axis_off()
+                continue
+            values = shares[phases][name][shown]
+            panel.imshow(values.T, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+            mean = finite_mean(values)
+            panel.set_title(f"{title}: {mean:.3f}" if np.isfinite(mean) else f"{title}: no values")
+            count_axis(panel, "layer" if name == list(SHARES)[-1] else "")
+        row[0].set_ylabel(f"{SHARES[name]}\nhead".replace(" independence", "\nindependence"))
+    figure.colorbar(
+        panels[0, 0].images[0],
+        ax=panels,
+        label="of each head, averaged over sequences and queries",
+        shrink=0.6,
+        pad=0.01,
+    )
+    return figure
+
+
 def additive(table: str, models: Sequence[str]) -> Figure:
-    """r_additive by layer and head, from additive.csv."""
-    r = summary.additive_by_head(table)
-    return plot_by_head({model: r[model] for model in models}, "r_additive")
+    """How additive logits are by layer and head, beside both nulls, from additive.csv."""
+    shares = {
+        phases: {name: summary.additive_by_head(table, name, phases) for name in SHARES} for phases in (OWN, SCRAMBLED)
+    }
+    return plot_additive(shares, models)
 
 
 def pairs(table: str, models: Sequence[str]) -> Figure:
@@ -154,9 +194,9 @@ def dummies(table: str, models: Sequence[str]) -> Figure:
     return plot_dummies(summary.dummies_of(table), models)
 
 
-def surface(additivity: str, features: str, rope: str, model: str, length: int, grid: Mapping[str, int]) -> Figure:
+def surface(additivity: str, features: str, rope: str, model: str, length: int) -> Figure:
     """The logits of one query of a model over dummy distance and key, beside f + g."""
-    found = typical_surface(additivity, features, rope, make_grid(length, **grid))
+    found = typical_surface(additivity, features, rope, length)
     if found is None:
         return say(f"{model}: no head's logits change with both distance and key")
     return plot_surface(found[0], f"{model}, {found[1]}")

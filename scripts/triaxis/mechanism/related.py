@@ -1,112 +1,100 @@
 """Measures of related papers on the same queries and keys, so that their readers can find their way.
 
-Slash scores and the rank-one share: arXiv 2601.08297. Massive values: Jin et al. 2025 (arXiv
-2502.01563). Rotary offset features: Jonasson 2025 (arXiv 2503.01832). docs/method/mechanism.md, "Related measures".
+Slash scores and the rank-one share: arXiv 2601.08297. Massive values: Jin et al. 2025 (arXiv 2502.01563). Rotary offset
+features: Jonasson 2025 (arXiv 2503.01832). docs/method/mechanism.md, "Related measures".
+
+All are linear in the length but the slash score, which needs attention: it is taken on some queries alone, exactly.
 """
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+import torch
 
-from triaxis.attention.rope import Rotary
-from triaxis.logits.features import Features
-from triaxis.logits.logits import logits
-from triaxis.mechanism.complex_form import rows_of
-from triaxis.mechanism.patterns import constancy, turns_over
-from triaxis.mechanism.schema import RELATED
+from triaxis.mechanism.components import by_key_head
+from triaxis.mechanism.patterns import Shape
 
-Array = NDArray[np.float64]
+Tensor = torch.Tensor
 
 # A key pair whose mean holds at least half of its energy is an offset, if it turns less than once.
 OFFSET_CONSTANCY = 0.5
 
-
-def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Causal attention (length, length) from logits (length, length): rows sum to 1, 0 above the diagonal."""
-    masked = np.where(np.tri(len(values), dtype=bool), values, -np.inf)
-    weights = np.exp(masked - masked.max(1, keepdims=True))
-    return weights / weights.sum(1, keepdims=True)
+# Cells of attention that are held at once.
+CELLS = 1 << 22
 
 
-def diagonal_sums(matrix: NDArray[np.floating]) -> Array:
-    """(length,): sum over i of matrix[i, i - d] for each d, of a lower triangular matrix (length, length)."""
-    length = len(matrix)
-    # Row i of the reversed matrix, put i places further right, has distance d in column length - 1 + d.
-    sheared = np.zeros((length, 2 * length), dtype=matrix.dtype)
-    sheared[:, :length] = matrix[:, ::-1]
-    return sheared.reshape(-1)[:-length].reshape(length, -1)[:, length - 1 :].sum(0, dtype=np.float64)
+def attention_of(query: Tensor, key: Tensor, queries: Tensor) -> Tensor:
+    """The causal attention of some queries: (heads, queries, length), rows of sum 1, 0 after the query.
 
-
-def slash_scores(attention: NDArray[np.floating], first_token: bool) -> Array:
-    """Mean attention on each sub-diagonal d = 0 to (length - 1) // 2, so that each averages half of the queries.
-
-    Without the first token, its key's cell leaves each sub-diagonal; the softmax still has it.
+    query: (heads, queries, dims), rotated and scaled, of the positions `queries`; key: (key heads, length, dims),
+    rotated.
     """
-    length = len(attention)
-    sums = diagonal_sums(attention)
-    cells = length - np.arange(length, dtype=np.float64)
-    if not first_token:
-        sums, cells = sums - attention[:, 0], cells - 1
-    return (sums / np.maximum(cells, 1))[: (length + 1) // 2]
+    logits = (by_key_head(query, len(key)) @ key[:, None].mT).flatten(0, 1)
+    later = torch.arange(key.shape[1], device=key.device) > queries[:, None]
+    return logits.masked_fill_(later, -torch.inf).softmax(-1)
 
 
-def rank_one_share(vectors: Array) -> float:
-    """The largest squared singular value of (n, head_dim) over the sum of all; NaN for zeros."""
-    gram = vectors.T @ vectors
-    energy = np.trace(gram)
-    return float(np.linalg.eigvalsh(gram)[-1] / energy) if energy > 0 else np.nan
+def counted_distances(queries: Tensor) -> int:
+    """The distances that have a mean are 0 to this number, left out: those that more than half of `queries` have."""
+    return int(queries.median()) + 1
 
 
-def massive_value(vectors: Array) -> tuple[float, float]:
-    """The largest norm of a dimension of (n, head_dim) over the mean norm of all dimensions, and that dimension."""
-    norms = np.sqrt(np.square(vectors).sum(0))
-    top = int(norms.argmax())
-    return (float(norms[top] / norms.mean()), float(top)) if norms[top] > 0 else (np.nan, np.nan)
+def diagonal_sums(attention: Tensor, queries: Tensor, distances: int) -> Tensor:
+    """sum over queries i of attention[i, i - d], (heads, distances) float64; attention: (heads, queries, length)."""
+    keys = queries[:, None] - torch.arange(distances, device=queries.device)
+    values = attention.gather(2, keys.clamp(min=0).expand(len(attention), -1, -1))
+    return values.masked_fill_(keys < 0, 0).sum(1, dtype=torch.float64)
 
 
-def offset_features(key: Array, rotary: Rotary, length: int) -> tuple[float, float]:
-    """How many pairs of keys (n, head_dim) are rotary offsets, and their share of the norm, sum of mean |k_m|.
+def slash_scores(query: Tensor, key: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean attention on each sub-diagonal, (heads, counted distances), over those of `queries` that have it; second,
+    without the first token's key, which the softmax still has.
 
-    An offset turns less than once over `length` positions and is constant: OFFSET_CONSTANCY. NaN without pairs.
+    query: (heads, queries, dims), rotated and scaled, at the positions `queries`, ascending; key: (key heads, length,
+    dims), rotated.
     """
-    if not len(rotary.frequency):
-        return np.nan, np.nan
-    pairs = rotary.to_complex(key)
-    offset = (turns_over(rotary, length) < 1) & (constancy(pairs) >= OFFSET_CONSTANCY)
-    norm = np.abs(pairs).mean(0)
-    return float(offset.sum()), float(norm[offset].sum() / norm.sum()) if norm.sum() > 0 else np.nan
+    distances = counted_distances(queries)
+    sums = torch.zeros(len(query), distances, dtype=torch.float64, device=query.device)
+    first = torch.zeros_like(sums)
+    step = max(1, CELLS // (len(query) * key.shape[1]))
+    for own, some in zip(query.split(step, 1), queries.split(step), strict=True):
+        attention = attention_of(own, key, some)
+        sums += diagonal_sums(attention, some, distances)
+        near = some < distances
+        first[:, some[near]] = attention[:, near, 0].double()
+    cells = (queries[:, None] >= torch.arange(distances, device=queries.device)).sum(0)
+    firsts = torch.zeros_like(cells)
+    firsts[queries[queries < distances]] = 1
+    return sums / cells, (sums - first) / (cells - firsts).clamp(min=1)
 
 
-def measure_vectors(kind: str, vectors: Array) -> dict[str, float]:
-    """The columns that queries and keys share."""
-    massive, dimension = massive_value(vectors)
-    return {
-        f"{kind}_rank_one": rank_one_share(vectors),
-        f"{kind}_massive": massive,
-        f"{kind}_massive_dimension": dimension,
-    }
+def energies(vectors: Tensor) -> Tensor:
+    """sum over n of v v': (heads, n, head_dim) -> (heads, head_dim, head_dim)."""
+    return vectors.mT @ vectors
 
 
-def relate_layer(features: Features, rotary: Rotary) -> pa.Table:
-    """The rows of related/ for one (sequence, layer): each head with the first token, then without it."""
-    length = features.query.shape[1]
-    group = len(features.query) // len(features.key)
-    query, key = features.query.astype(np.float64), features.key.astype(np.float64)
-    rows = []
-    for start in (0, 1):
-        by_key = [
-            measure_vectors("key", vectors[start:])
-            | dict(zip(("offset_pairs", "offset_share"), offset_features(vectors[start:], rotary, length), strict=True))
-            for vectors in key
-        ]
-        for head, vectors in enumerate(query):
-            own = {"head": head, "first_token": start == 0}
-            rows.append(own | measure_vectors("query", vectors[start:]) | by_key[head // group])
-    for head in range(len(query)):
-        one = features.query[head : head + 1], features.key[head // group : head // group + 1]
-        attention = softmax(logits(*one, rotary)[0])
-        for row in (rows[head], rows[len(query) + head]):
-            scores = slash_scores(attention, bool(row["first_token"]))
-            row |= {"slash_score": float(scores.max()), "slash_distance": int(scores.argmax())}
-    parts = [{name: np.array([value]) for name, value in row.items()} for row in rows]
-    return rows_of(features, parts, RELATED)
+def rank_one_share(gram: Tensor) -> Tensor:
+    """(heads,): of vectors with these `energies`, the largest squared singular value over the sum of all; NaN for
+    zeros."""
+    energy = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.where(energy > 0, torch.linalg.eigvalsh(gram)[..., -1] / energy, torch.nan)
+
+
+def massive_value(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """(heads,) each: of vectors with these `energies`, the largest norm of a dimension over the mean norm of all
+    dimensions, and that dimension; NaN for zeros."""
+    norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
+    largest, dimension = norms.max(-1)
+    return (
+        torch.where(largest > 0, largest / norms.mean(-1), torch.nan),
+        torch.where(largest > 0, dimension.double(), torch.nan),
+    )
+
+
+def offset_features(keys: Shape, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """(heads,) each: how many pairs of the keys are rotary offsets, and their share of the norm, sum of mean |k_m|; NaN
+    without pairs, and a share of nothing.
+
+    turns: (pairs,), over the sequence. An offset turns less than once and is constant: OFFSET_CONSTANCY.
+    """
+    offset = (turns < 1) & (keys.constancy >= OFFSET_CONSTANCY)
+    total = keys.norm.sum(-1)
+    count = offset.sum(-1).double() if len(turns) else torch.full_like(total, torch.nan)
+    return count, torch.where(total > 0, (keys.norm * offset).sum(-1) / total, torch.nan)

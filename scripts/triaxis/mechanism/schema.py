@@ -4,18 +4,21 @@ import pyarrow as pa
 
 from triaxis.base.parquet import MATRIX
 
-# additivity/model=MODEL/shard-NNNN.parquet: a query, on a grid of dummy distances and keys
+# additivity/model=MODEL/shard-NNNN.parquet: a query, over all keys and all dummy distances
 ADDITIVITY = pa.schema(
     [
         *MATRIX,
+        ("prefix", pa.int32()),  # the first so many tokens give queries, keys and distances; usually all
+        ("first_token", pa.bool_()),  # whether the first position is among queries and keys
+        ("phases", pa.string()),  # the keys' phases: own, or scrambled (a null; norms kept)
         ("query", pa.int32()),  # query position
         ("r_additive", pa.float64()),  # correlation of the logits with their best f + g
-        ("interaction", pa.float64()),  # share of variance that no f + g explains
-        ("r_closed_form", pa.float64()),  # correlation of the logits with the closed form
-        ("bound_mean", pa.float64()),  # mean over the grid of the bound on |w - f - g|, in logits
-        ("residual_rms", pa.float64()),  # root mean square of w - f - g, in logits
-        ("residual_max", pa.float64()),  # its largest absolute value
-        ("logit_rms", pa.float64()),  # root mean square of the logits
+        ("key_independence", pa.float64()),  # of what distance does, the share that is the same for every key
+        ("distance_independence", pa.float64()),  # of what the key does, the share that is the same at every distance
+        ("f_variance", pa.float64()),  # variance of f over distances, squared logits
+        ("g_variance", pa.float64()),  # variance of g over keys
+        ("interaction_variance", pa.float64()),  # variance of w - f - g over both
+        ("bound_mean", pa.float64()),  # mean of the bound on |w - f - g|, in logits
     ]
 )
 # dummies/model=MODEL/shard-NNNN.parquet: a logit matrix with all its distances replaced by one
@@ -50,7 +53,7 @@ RELATED = pa.schema(
     [
         *MATRIX,
         ("first_token", pa.bool_()),  # whether the first position counts
-        ("slash_score", pa.float64()),  # largest mean attention on a sub-diagonal
+        ("slash_score", pa.float64()),  # largest mean attention on a sub-diagonal, over related.queries queries
         ("slash_distance", pa.int32()),  # the distance of that sub-diagonal
         ("query_rank_one", pa.float64()),  # largest squared singular value of the queries over the sum of all
         ("key_rank_one", pa.float64()),  # the same of the keys
@@ -62,3 +65,4 @@ RELATED = pa.schema(
         ("offset_share", pa.float64()),  # their share of the norm of the keys
     ]
 )
+SCHEMAS = {"additivity": ADDITIVITY, "dummies": DUMMIES, "patterns": PATTERNS, "related": RELATED}

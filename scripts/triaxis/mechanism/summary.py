@@ -1,6 +1,6 @@
 """The tables of the mechanism: how additive each model's logits are, and at which frequencies their norm lies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from triaxis.attention.rope import Rotary, frequency_groups
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
-from triaxis.base.query import Files
-from triaxis.base.stats import mean_with_interval
+from triaxis.base.query import Columns, Files
+from triaxis.base.stats import finite_mean, mean_with_interval
+from triaxis.mechanism.names import OWN, SCRAMBLED, SHARES
 
 Array = NDArray[np.float64]
 
@@ -43,9 +44,10 @@ class Dummies:
     key_correlation: Array
 
 
-def additive_by_head(additive: str | Path) -> dict[str, Array]:
-    """model -> (layers, heads): r_additive, from additive.csv; NaN in NoPE layers, and where logits are constant."""
-    return query.by_layer(tables.read_columns(additive), "r_additive")
+def additive_by_head(additive: str | Path, name: str, phases: str) -> dict[str, Array]:
+    """model -> (layers, heads): one of SHARES, from additive.csv, with the keys' phases as they are or scrambled; NaN
+    in NoPE layers, and where there is nothing to share."""
+    return query.by_layer(query.where(tables.read_columns(additive), phases=phases), name)
 
 
 def pairs_of(pairs: str | Path) -> dict[str, list[Pairs]]:
@@ -83,11 +85,13 @@ def dummies_of(dummies: str | Path) -> dict[str, Dummies]:
     return curves
 
 
-# Over sequences and queries (additivity/); nothing in NoPE layers.
-R_ADDITIVE = f"""
-SELECT model, layer, head, avg(r_additive ORDER BY sequence, query) AS r_additive
-FROM {query.stage()}
-GROUP BY model, layer, head ORDER BY model, layer, head
+# Over sequences and queries (additivity/), for the keys' phases as they are and scrambled; nothing in NoPE layers. Here
+# and below, rows are added up in the order of the files, which one thread reads: to sort millions would take longer
+# than all the rest.
+ADDITIVE = f"""
+SELECT model, phases, layer, head, {", ".join(f"avg({name}) AS {name}" for name in SHARES)}
+FROM {query.stage()} WHERE first_token AND prefix = $length
+GROUP BY model, phases, layer, head ORDER BY model, phases, layer, head
 """
 
 # A model's rotary pairs over sequences, heads and the layers of one frequency table, first token included (patterns/):
@@ -130,16 +134,14 @@ FROM heads GROUP BY model, distance ORDER BY model, distance
 # The slowest pairs whose share of the norm the table gives: three of eight.
 SLOW = 3 / 8
 
-# Layers without rotary dimensions have nulls, which avg leaves out.
+# Layers without rotary dimensions have nulls, which avg leaves out. interaction: its share of a query's variance.
 ADDITIVITY_BY_SEQUENCE = f"""
-SELECT model, sequence, count(DISTINCT layer) AS layers,
+SELECT model, prefix, phases, first_token, sequence, count(DISTINCT layer) AS layers,
        count(DISTINCT layer) - count(DISTINCT layer) FILTER (bound_mean IS NOT NULL) AS nope_layers,
-       count(DISTINCT head) AS heads,
-       avg(r_additive ORDER BY layer, head, query) AS r_additive,
-       avg(r_closed_form ORDER BY layer, head, query) AS r_closed_form,
-       avg(interaction ORDER BY layer, head, query) AS interaction
+       count(DISTINCT head) AS heads, {", ".join(f"avg({name}) AS {name}" for name in SHARES)},
+       avg(1 - r_additive * r_additive) AS interaction
 FROM {query.stage()}
-GROUP BY model, sequence ORDER BY model, sequence
+GROUP BY model, prefix, phases, first_token, sequence ORDER BY model, prefix, phases, first_token, sequence
 """
 
 PATTERNS_BY_SEQUENCE = f"""
@@ -199,27 +201,35 @@ FROM partial GROUP BY model, sequence ORDER BY model, sequence
 """
 
 
+def additivity_by_sequence(additivity: Files) -> Columns:
+    """A row a (model, prefix, phases, first_token, sequence) from all files of additivity/."""
+    return query.columns(ADDITIVITY_BY_SEQUENCE, files=additivity)
+
+
 def mechanism_by_model(
-    additivity: Files,
+    queries: Columns,
     dummies: Files,
     patterns: Files,
     null_r: dict[str, float],
+    length: int,
     samples: int,
     seed: int,
 ) -> list[dict]:
-    """The rows of mechanism.csv, one a model, in the order of `null_r` (`additivity.null_r_additive`).
+    """The rows of mechanism.csv, one a model, in the order of `null_r` (`closed_form.null_r_additive`).
 
-    mean_r_additive, mean_r_closed_form, mean_interaction: over sequences, rotary layers, heads and queries, with
-    bootstrap intervals over sequences. pooled_interaction: the interaction's share of all variance, over all queries,
-    keys and distances; rest_: without the first token. slow_norm_share: of the slowest three eighths of the pairs.
-    key_correlation, mean_correlation: how the dummy-distance matrices keep the key component and follow a_d.
-    """
-    queries = query.columns(ADDITIVITY_BY_SEQUENCE, files=additivity)
+    queries: from `additivity_by_sequence`; length: of whole sequences. mean_ of SHARES and of the interaction: over
+    sequences, rotary layers, heads and queries, with bootstrap intervals over sequences; scrambled_: the same for keys
+    with scrambled phases; rest_: without the first token; random_: of the random control. pooled_interaction: the
+    interaction's share of all variance, over all queries, keys and distances; rest_interaction: without the first
+    token. slow_norm_share: of the slowest three eighths of the pairs. key_correlation, mean_correlation: how the
+    dummy-distance matrices keep the key component and follow a_d."""
     pattern = query.columns(PATTERNS_BY_SEQUENCE, files=patterns, slow=SLOW)
     dummy = query.columns(DUMMIES_BY_SEQUENCE, files=dummies)
     rows = []
     for model in null_r:
-        own, norms, matrix = (query.where(frame, model=model) for frame in (queries, pattern, dummy))
+        whole = query.where(queries, model=model, prefix=length)
+        own = query.where(whole, phases=OWN, first_token=True)
+        norms, matrix = (query.where(frame, model=model) for frame in (pattern, dummy))
         row: dict[str, Any] = {
             "model": model,
             "weights": weights_of(model),
@@ -228,17 +238,39 @@ def mechanism_by_model(
             "nope_layers": int(own["nope_layers"].max()),
             "heads": int(own["heads"].max()),
         }
-        for name in ("r_additive", "r_closed_form", "interaction"):
+        for name in (*SHARES, "interaction"):
             row |= mean_with_interval(f"mean_{name}", own[name], samples, seed)
-        row |= {"null_r": null_r[model], "random_r_additive": np.nan}
+        row |= {"null_r": null_r[model]} | dict.fromkeys([f"random_{name}" for name in SHARES], np.nan)
+        scrambled = query.where(whole, phases=SCRAMBLED)
+        for name in (*SHARES, "interaction"):
+            row |= mean_with_interval(f"scrambled_{name}", scrambled[name], samples, seed)
+        rest = query.where(whole, phases=OWN, first_token=False)
+        row |= {f"rest_{name}": finite_mean(rest[name]) for name in SHARES}
         for part, prefix in (("pooled_interaction", ""), ("rest_interaction", "rest_")):
             row[part] = _ratio(norms[f"{prefix}interaction"], norms[f"{prefix}variance"])
         row |= mean_with_interval("slow_norm_share", norms["slow_norm_share"], samples, seed)
         for name in ("key_correlation", "mean_correlation"):
             row |= mean_with_interval(name, matrix[name], samples, seed)
         rows.append(row)
-    r_additive = {row["model"]: row["mean_r_additive"] for row in rows}
-    return [row | {"random_r_additive": r_additive.get(control_of(row["model"]), np.nan)} for row in rows]
+    by_model = {row["model"]: row for row in rows}
+    for row in rows:
+        if control := by_model.get(control_of(row["model"])):
+            row |= {f"random_{name}": control[f"mean_{name}"] for name in SHARES}
+    return rows
+
+
+def additive_by_prefix(queries: Columns, models: Sequence[str], samples: int, seed: int) -> list[dict]:
+    """The rows of additive_prefixes.csv, one a (model, prefix): means of SHARES and of the interaction, as in
+    mechanism.csv, over the first so many tokens of each sequence; the last prefix is the whole."""
+    rows = []
+    for model in models:
+        for prefix in np.unique(queries["prefix"]).tolist():
+            own = query.where(queries, model=model, prefix=prefix, phases=OWN, first_token=True)
+            row: dict[str, Any] = {"model": model, "prefix": prefix, "sequences": len(own["sequence"])}
+            for name in (*SHARES, "interaction"):
+                row |= mean_with_interval(f"mean_{name}", own[name], samples, seed)
+            rows.append(row)
+    return rows
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:

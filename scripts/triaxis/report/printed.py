@@ -5,6 +5,7 @@ from textwrap import wrap
 from typing import Any
 
 from triaxis.base.names import control_of, is_control
+from triaxis.mechanism.names import SHARES
 
 Row = Mapping[str, Any]
 
@@ -13,7 +14,13 @@ NAME = 30  # columns of a model's name
 # The fraction of moved words at which tolerance and tasks are shown: of those that were run, the nearest to it.
 SHOWN_FRACTION = 0.1
 
-MEANING = "r: a_(i-j) + b_i + c_j fits the logits. r_additive: f(q, d) + g(q, k) does; interaction: the rest."
+MEANING = "r: the correlation of the logits W_ij with their best fit a_(i-j) + b_i + c_j, a head at a time."
+SHARES_MEANING = (
+    "r_additive: the same of a query's logits with their best f(q, d) + g(q, k); interaction: the rest.",
+    "Independence of keys: of what distance does, the share that is the same for every key; of distance:",
+    "of what the key does, the share that is the same at every distance. Scrambled: the null that keeps",
+    "norms. r_additive alone does not tell them apart.",
+)
 
 
 # The environment has DuckDB for Python, not its command line.
@@ -44,26 +51,42 @@ def with_interval(row: Row, name: str) -> str:
 
 
 def headline_lines(rows: Sequence[Row], sequences: int, length: int) -> list[str]:
-    """The table of headline.csv's rows, and what its columns mean."""
-    cells = [["model", "mean r [95 %]", "adjusted R²", "r_additive", "interaction", "random r"]]
+    """The tables of headline.csv's rows, and what their columns mean."""
+    cells = [["model", "mean r [95 %]", "adjusted R²", "held-out r", "random r"]]
     for row in rows:
-        none = row["mechanism"] == "not applicable"
-        mechanism = ["n/a" if none else number(row[name]) for name in ("r_additive", "interaction")]
-        cells.append([short(row["model"]), with_interval(row, "mean_r"), number(row["adjusted_r2"]), *mechanism])
-        cells[-1].append(number(row["random_r"]))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
+        cells.append([short(row["model"]), with_interval(row, "mean_r")])
+        cells[-1] += [number(row[name]) for name in ("adjusted_r2", "heldout_r", "random_r")]
     null = sorted({number(row["null_r"]) for row in rows})
     title = f"{sequences:,} sequences of {length:,} tokens; noise alone gives r {' or '.join(null)}."
     constant = sum(int(row["constant_matrices"]) for row in rows)
     left_out = [f"{constant:,} constant logit matrices have no r and are left out."] if constant else []
-    return [title, "", *lines, "", MEANING, *left_out]
+    return [title, "", *aligned(cells, 2), "", MEANING, *left_out, *additivity_lines(rows)]
+
+
+def additivity_lines(rows: Sequence[Row]) -> list[str]:
+    """How additive the logits are, beside the null of scrambled key phases; nothing if it was not measured."""
+    if all(row["mechanism"] == "not measured" for row in rows):
+        return []
+    shares = {**SHARES, "interaction": "interaction"}
+    cells = [["model", *shares.values()]]
+    for row in rows:
+        none = row["mechanism"] == "not applicable"
+        cells.append([short(row["model"]), *("n/a" if none else number(row[name]) for name in shares)])
+        if row["mechanism"] == "measured" and not is_control(row["model"]):
+            cells.append(["  key phases scrambled", *(number(row[f"scrambled_{name}"]) for name in shares)])
+    return ["", *aligned(cells, 1), "", *SHARES_MEANING]
+
+
+def aligned(cells: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of a table; the first `left` columns are flush left."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def experiment_lines(tables: Mapping[str, Sequence[Row]]) -> list[str]:

@@ -6,7 +6,7 @@ Pair by pair, with Q_m = scale * amplitude^2 * q_m, a layer's additive logit is
     g(q, k) = Re sum_m Q_m conj(k_m - key_m) turn_m + scale * unrotated dot product
 
 f knows the key by its distance alone, g by its content alone. With the mean key and the mean rotation this is the
-closed form of `mechanism.additivity`; docs/method/surgery.md gives the other forms.
+closed form of `mechanism.closed_form`; docs/method/surgery.md gives the other forms.
 """
 
 from collections.abc import Mapping

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from triaxis.attention.rope import Rotary
 from triaxis.logits.features import Features
-from triaxis.mechanism.complex_form import Complex, evenly, heads_as_components, inner, rows_of, turns_at
+from triaxis.mechanism.complex_form import Complex, evenly, heads_as_components, inner, turns_at
+from triaxis.mechanism.layers import rows_of
 from triaxis.tolerance.displacement import Displacement
 from triaxis.tolerance.schema import LINKS
 
@@ -62,7 +63,7 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
     # Of each offset, over the cells: means of the change of f, of w, and of their squares and product.
     weights = np.array([[own.get(offset, 0.0) for offset in offsets] for own in distributions.values()])
     length = features.query.shape[1]
-    queries = evenly(length, min(SAMPLED_QUERIES, length))
+    queries = evenly(length, SAMPLED_QUERIES)
     turn, swings = turns_at(rotary, np.arange(length)), turns_at(rotary, offsets) - 1
     parts: list[dict[str, NDArray]] = []
     for head, query, key in heads_as_components(features, rotary):
@@ -83,4 +84,5 @@ def link_layer(features: Features, rotary: Rotary, displacements: Mapping[float,
                 "correlation": correlation,
             }
         )
-    return rows_of(features, parts, LINKS)
+    numbers = {"sequence": features.sequence, "layer": features.layer}
+    return rows_of(numbers | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, LINKS)

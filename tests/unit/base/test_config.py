@@ -21,8 +21,7 @@ CONFIGS = [PROJECT / "config.yaml", *sorted((PROJECT / "config").glob("*.yaml"))
 MINIMAL = {"models": {"tiny": {"source": "path:model"}}, "corpus": {"source": "path:corpus.txt"}}
 # Keys that follow others where config.yaml leaves them at null.
 FOLLOWING = {
-    ("mechanism", "keys"),
-    ("mechanism", "distances"),
+    ("dummies", "distances"),
     ("surgery", "sequences"),
     ("surgery", "step_sequences"),
     ("surgery", "heads_of_layers"),
@@ -239,9 +238,9 @@ WRONG_VALUES = [
     ("length.factor", 0.5, "'length.factor': 0.5 is less than the minimum of 1"),
     # keys that cannot stand together
     ("fits.prefixes", [64, 300], "'fits.prefixes' holds 300, more than sequences.length 256: take it out, or raise"),
-    ("mechanism.keys", 300, "'mechanism.keys' is 300, more than sequences.length 256: lower it, or raise sequences.le"),
-    ("mechanism.distances", 257, "'mechanism.distances' is 257, more than sequences.length 256"),
-    ("mechanism.queries", 300, "'mechanism.queries' is 300, more than sequences.length 256"),
+    ("dummies.distances", 257, "'dummies.distances' is 257, more than sequences.length 256: lower it, or raise"),
+    ("mechanism", {"keys": 64}, "'mechanism' is unknown: additivity is exact now and has no grid of queries and keys"),
+    ("related.queries", 0, "'related.queries': 0 is less than the minimum of 1"),
     ("tolerance.sequences", 9, "'tolerance.sequences' is 9, more than sequences.count 8: lower it, or raise"),
     ("surgery.sequences", 9, "'surgery.sequences' is 9, more than sequences.count 8"),
     ("surgery.step_sequences", 5, "'surgery.step_sequences' is 5, more than surgery.sequences 4"),
@@ -419,14 +418,14 @@ def test_what_is_given_is_kept_and_the_rest_filled():
 def test_one_configuration_does_not_change_the_defaults_of_the_next():
     resolve(MINIMAL | {"sequences": {"count": 1, "length": 16}})
     filled = resolve(MINIMAL)
-    assert filled["mechanism"]["keys"] == 128 and filled["tolerance"]["sequences"] == 4
+    assert filled["dummies"]["distances"] == 128 and filled["tolerance"]["sequences"] == 4
 
 
 @pytest.mark.parametrize("base", [MINIMAL, load(CONFIGS[0])], ids=["minimal", "config.yaml"])
 def test_a_small_run_needs_no_other_key_changed(base):
     """The defaults that a part has follow its whole, also where they are those of config.yaml."""
     filled = resolve(base | {"sequences": {"count": 1, "length": 64}, "surgery": {"stepwise": []}})
-    assert filled["mechanism"] == {"queries": 16, "keys": 64, "distances": 64}
+    assert filled["dummies"] == {"distances": 64}
     assert filled["tolerance"]["sequences"] == filled["surgery"]["sequences"] == 1
     assert filled["surgery"]["step_sequences"] == 1 and filled["surgery"]["heads_of_layers"] == 0
 

@@ -15,6 +15,7 @@ from triaxis.base.errors import UserError
 from triaxis.fit import summary
 from triaxis.mechanism import figures
 from triaxis.mechanism import summary as mechanism
+from triaxis.mechanism.names import SHARES as ADDITIVE
 
 KEY = {"layer": 0, "head": 0, "prefix": 16}
 
@@ -23,7 +24,7 @@ KEY = {"layer": 0, "head": 0, "prefix": 16}
 def written(tmp_path):
     """written(sql, rows of a model) -> the table. Models named like a number and like a word, each in two shards."""
 
-    def write(sql: str, rows: list[dict], **parameters: list) -> Path:
+    def write(sql: str, rows: list[dict], **parameters: object) -> Path:
         files = []
         for model in ("7", "a"):
             for shard in (0, 1):
@@ -58,11 +59,12 @@ def test_a_head_without_a_value_is_nan(written):
     heads = [KEY | {"sequence": n, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
     assert np.isnan(summary.r_by_head(written(summary.HEADS, heads), "key")["7"]).all()
     additivity = [
-        {"sequence": n, "query": 3, "layer": layer, "head": 0, "r_additive": 0.5 if layer else None}
+        {"sequence": n, "layer": layer, "head": 0, "prefix": 8, "first_token": True, "phases": "own"}
+        | dict.fromkeys(ADDITIVE, 0.5 if layer else None)
         for n in (0, 1)
         for layer in (0, 1)
     ]
-    r = mechanism.additive_by_head(written(mechanism.R_ADDITIVE, additivity))["7"]
+    r = mechanism.additive_by_head(written(mechanism.ADDITIVE, additivity, length=8), "r_additive", "own")["7"]
     np.testing.assert_array_equal(r, [[np.nan], [0.5]])
 
 

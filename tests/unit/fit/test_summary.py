@@ -19,6 +19,7 @@ from triaxis.fit.groups import draw_groups
 from triaxis.fit.schema import SUMS
 from triaxis.fit.summary import (
     FROM_ADDITIVE,
+    FROM_MECHANISM,
     by_sequence,
     fits_by_model,
     fits_by_prefix,
@@ -287,7 +288,7 @@ def test_fewer_than_five_sequences_have_no_interval(run, sequences):
 # How they are written
 
 
-ADDITIVE = {"mean_r_additive": 0.97, "mean_r_closed_form": 0.96, "mean_interaction": float("nan")}
+ADDITIVE = dict.fromkeys(FROM_MECHANISM.values(), 0.5) | {"mean_r_additive": 0.97, "mean_interaction": float("nan")}
 MECHANISM = {"a_b": ADDITIVE, "a_b-random": ADDITIVE}
 
 
@@ -305,7 +306,8 @@ def test_the_headline_sets_each_model_beside_its_control():
     trained, random = headline(some_rows(), MECHANISM, list(MECHANISM))
     assert trained["random_r"] == 0.89 and np.isnan(random["random_r"])
     assert "paper_r" not in trained
-    assert trained["r_additive"] == 0.97 and trained["r_closed_form"] == 0.96 and np.isnan(trained["interaction"])
+    assert trained["r_additive"] == 0.97 and trained["scrambled_key_independence"] == 0.5
+    assert np.isnan(trained["interaction"])
     assert "axes" not in trained and trained["mean_r"] == 0.88 and trained["null_r"] == 0.153
     (alone,) = headline(some_rows()[:1], MECHANISM, list(MECHANISM))
     assert np.isnan(alone["random_r"])
@@ -343,11 +345,11 @@ def test_csv_is_read_as_it_was_written(tmp_path):
 
 def test_tex_is_a_table_with_intervals_and_escaped_names():
     lines = to_tex(headline(some_rows(), MECHANISM, list(MECHANISM))).splitlines()
-    assert lines[0] == r"\begin{tabular}{lrllrrrrrrr}" and lines[-1] == r"\end{tabular}"
+    assert lines[0] == r"\begin{tabular}{lrllrrrrrrrrrrrr}" and lines[-1] == r"\end{tabular}"
     trained = r"a\_b & 8 & 0.880 [0.800, 0.900] & 0.950 [0.900, 0.960] & 0.700 & 0.600 & 0.153"
-    assert lines[4] == trained + r" & 0.890 & 0.970 & 0.960 & -- \\"
-    assert lines[5].endswith(r"& 0.153 & -- & 0.970 & 0.960 & -- \\")
-    assert all(line.count("&") == 10 for line in (lines[2], lines[4], lines[5]))
+    assert lines[4] == trained + r" & 0.890 & 0.970 & 0.500 & 0.500 & -- & 0.500 & 0.500 & 0.500 & 0.500 \\"
+    assert lines[5].endswith(r"& 0.153 & -- & 0.970 & 0.500 & 0.500 & -- & 0.500 & 0.500 & 0.500 & 0.500 \\")
+    assert all(line.count("&") == 15 for line in (lines[2], lines[4], lines[5]))
 
 
 def test_a_mechanism_is_measured_or_could_have_been_or_does_not_exist():

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from triaxis.attention.rope import Rotary, frequency_groups
-from triaxis.mechanism.additivity import ClosedForm, additivity_of
-from triaxis.mechanism.complex_form import turns_at
+from triaxis.mechanism.additivity import additivity_of, grid_of, varying
+from triaxis.mechanism.components import sizes, turns_at
 from triaxis.mechanism.expressivity import (
     TARGETS,
     basis,
@@ -43,8 +44,9 @@ def test_a_head_of_real_dimensions_reaches_a_table_that_is_all_interaction():
     vectors = np.concatenate([keys.real, keys.imag], axis=1)
     turned = rotary.rotate(np.tile(np.concatenate([query.real, query.imag]), (32, 1)), np.arange(32))
     np.testing.assert_allclose(vectors @ turned.T, table, atol=1e-10)
-    values = additivity_of(query[None], ClosedForm(keys, keys.mean(0), turns_at(rotary, np.arange(32))))
-    assert values.interaction[0] == pytest.approx(1, abs=1e-10)
+    one, all_keys = torch.from_numpy(query)[None, None], torch.from_numpy(keys)[None]
+    values = additivity_of(one, sizes(one), grid_of(all_keys, varying(turns_at(rotary, torch.arange(32)))))
+    assert float(values.r_additive) == pytest.approx(0, abs=1e-5)
 
 
 def test_least_squares_reaches_what_the_basis_spans():

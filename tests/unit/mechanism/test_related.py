@@ -2,107 +2,147 @@
 
 import numpy as np
 import pytest
+import torch
 
 from triaxis.attention.rope import Rotary
+from triaxis.mechanism.components import sizes, to_components
+from triaxis.mechanism.measure import Mechanism
+from triaxis.mechanism.patterns import shapes_of, turns_over
 from triaxis.mechanism.related import (
+    attention_of,
+    counted_distances,
     diagonal_sums,
+    energies,
     massive_value,
     offset_features,
     rank_one_share,
-    relate_layer,
     slash_scores,
-    softmax,
 )
 from triaxis.mechanism.schema import RELATED
+from unit.mechanism.tables import tables_of
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features, make_rotary
 
 
-def test_softmax_is_causal_and_its_rows_sum_to_one():
-    values = np.random.default_rng(0).normal(0, 30, (9, 9)).astype(np.float32)
-    attention = softmax(values)
-    np.testing.assert_allclose(attention.sum(1), 1, atol=1e-6)
-    assert not np.triu(attention, 1).any()
-    row = np.exp(values[5, :6].astype(float) - values[5, :6].max())
-    np.testing.assert_allclose(attention[5, :6], row / row.sum(), atol=1e-6)
+def rows_of(layer, rotary, queries: int = LENGTH):
+    return tables_of(Mechanism(LENGTH, 2, queries), [layer], {layer.layer: rotary})["related"]
+
+
+def random_vectors(heads: int, length: int, dims: int = 6) -> torch.Tensor:
+    return torch.randn(heads, length, dims, dtype=torch.float64, generator=torch.Generator().manual_seed(length))
+
+
+def dense_attention(query: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """(length, length): the causal softmax of one head."""
+    logits = np.where(np.tri(len(query)), query @ key.T, -np.inf)
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def test_attention_is_causal_and_of_the_queries_asked_for():
+    query, key = random_vectors(4, 9), random_vectors(2, 9, 6) * 10
+    chosen = torch.tensor([0, 3, 8])
+    attention = attention_of(query[:, chosen], key, chosen)
+    for head in range(4):
+        np.testing.assert_allclose(attention[head], dense_attention(query[head], key[head // 2])[chosen], atol=1e-12)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8])
 def test_diagonal_sums(length):
     matrix = np.tril(np.random.default_rng(0).standard_normal((length, length)))
-    np.testing.assert_allclose(diagonal_sums(matrix), [np.trace(matrix, -d) for d in range(length)], atol=1e-12)
+    found = diagonal_sums(torch.from_numpy(matrix)[None], torch.arange(length), length)[0]
+    np.testing.assert_allclose(found, [np.trace(matrix, -d) for d in range(length)], atol=1e-12)
 
 
-def test_a_slash_is_found_at_its_distance():
-    attention = np.eye(LENGTH, k=-3) + np.diag(np.arange(LENGTH) < 3)
-    scores = slash_scores(attention, True)
-    assert scores.argmax() == 3 and scores[3] == pytest.approx(1)
-    assert len(scores) == LENGTH // 2
+@pytest.mark.parametrize("length", [1, 2, 9, 24])
+def test_of_all_queries_the_counted_distances_are_those_of_half_the_length(length):
+    assert counted_distances(torch.arange(length)) == (length + 1) // 2
 
 
-def test_a_sink_is_no_slash_without_the_first_token():
-    attention = np.zeros((LENGTH, LENGTH))
-    attention[:, 0] = 1
-    assert slash_scores(attention, True).max() > 0
-    assert slash_scores(attention, False).max() == 0
-
-
-def test_slash_scores_are_means_over_queries():
-    attention = softmax(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32))
-    for first, start in ((True, 0), (False, 1)):
-        expected = [np.diagonal(attention, -d)[start:].mean() for d in range(5)]
-        np.testing.assert_allclose(slash_scores(attention, first), expected, rtol=1e-6)
+@pytest.mark.parametrize("queries", [[0, 4, 8], [8], list(range(9)), [2, 3, 5, 8]])
+@pytest.mark.parametrize("cells", [10, 10**6])
+def test_slash_scores_are_means_over_the_queries_that_have_the_distance(queries, cells, monkeypatch):
+    """More than half of the queries, in one piece or several; the first key's cell leaves the second mean."""
+    monkeypatch.setattr("triaxis.mechanism.related.CELLS", cells)
+    query, key = random_vectors(2, 9), random_vectors(1, 9)
+    chosen = torch.tensor(queries)
+    found = slash_scores(query[:, chosen], key, chosen)
+    for head in range(2):
+        attention = dense_attention(query[head], key[0])
+        for d in range(max(queries) + 1):
+            have = [i for i in queries if i >= d]
+            if 2 * len(have) <= len(queries):
+                assert found[0].shape[1] <= d
+                continue
+            rest = [attention[i, i - d] for i in have if i > d]
+            assert found[0][head, d] == pytest.approx(np.mean([attention[i, i - d] for i in have]))
+            assert found[1][head, d] == pytest.approx(np.mean(rest) if rest else 0)
 
 
 def test_rank_one_share():
     generator = np.random.default_rng(0)
     one = np.outer(generator.standard_normal(20), generator.standard_normal(6))
-    assert rank_one_share(one) == pytest.approx(1)
-    assert rank_one_share(np.eye(5)) == pytest.approx(1 / 5)
     any_ = generator.standard_normal((20, 6))
     singular = np.linalg.svd(any_, compute_uv=False) ** 2
-    assert rank_one_share(any_) == pytest.approx(singular[0] / singular.sum())
-    assert np.isnan(rank_one_share(np.zeros((3, 3))))
+    vectors = torch.from_numpy(np.stack([one, any_, 0 * one]))
+    found = rank_one_share(energies(vectors))
+    assert found[:2].tolist() == pytest.approx([1, singular[0] / singular.sum()]) and found[2].isnan()
+    assert rank_one_share(energies(torch.eye(5, dtype=torch.float64)[None])).tolist() == pytest.approx([1 / 5])
 
 
 def test_massive_values_are_norms_of_dimensions():
-    vectors = np.ones((10, 4))
-    vectors[:, 2] = -7
-    ratio, dimension = massive_value(vectors)
-    assert dimension == 2 and ratio == pytest.approx(7 / ((7 + 3) / 4))
+    vectors = torch.ones(2, 10, 4, dtype=torch.float64)
+    vectors[0, :, 2], vectors[1] = -7, 0
+    ratio, dimension = massive_value(energies(vectors))
+    assert dimension[0] == 2 and ratio[0] == pytest.approx(7 / ((7 + 3) / 4))
+    assert ratio[1].isnan() and dimension[1].isnan()
 
 
 def test_offset_features_turn_less_than_once_and_are_constant():
     """Three pairs: one fast and constant, one slow and constant, one slow and scattered. Only the second is one."""
     rotary = Rotary(1.0, 1.0, np.arange(3), np.arange(3, 6), np.array([1.0, 0.01, 0.01]), np.arange(0))
-    key = np.ones((LENGTH, 6))
-    key[:, [2, 5]] *= np.where(np.arange(LENGTH) % 2, 1, -1)[:, None]
-    count, share = offset_features(key, rotary, LENGTH)
-    assert count == 1 and share == pytest.approx(1 / 3)
-    assert all(np.isnan(offset_features(np.ones((4, 6)), ROTARIES["nothing turns"], 4)))
+    key = torch.ones(1, LENGTH, 6, dtype=torch.float64)
+    key[..., [2, 5]] *= torch.where(torch.arange(LENGTH) % 2 == 1, 1, -1)[:, None]
+    pairs = to_components(key, rotary)
+    shape = shapes_of(pairs, sizes(pairs))[0]
+    count, share = offset_features(shape, torch.from_numpy(turns_over(rotary, LENGTH)))
+    assert count.tolist() == [1] and share.tolist() == pytest.approx([1 / 3])
+    none = shapes_of(pairs[..., :0], sizes(pairs[..., :0]))[0]
+    assert all(values.isnan().all() for values in offset_features(none, torch.zeros(0)))
 
 
 @pytest.mark.parametrize("name", ROTARIES)
-def test_the_rows_of_a_layer(name):
+@pytest.mark.parametrize("queries", [LENGTH, 7])
+def test_the_rows_of_a_layer(name, queries):
     rotary = ROTARIES[name]
     layer = make_features(rotary)
-    table = relate_layer(layer, rotary)
+    table = rows_of(layer, rotary, queries)
     assert table.schema == RELATED
     assert table["head"].to_pylist() == [*range(4), *range(4)]
     assert table["first_token"].to_pylist() == [True] * 4 + [False] * 4
     assert table["offset_share"].null_count == (8 if name == "nothing turns" else 0)
     cells = dense_logits(layer.query[1], layer.key[0], rotary, range(LENGTH))
     query, key = np.tril_indices(LENGTH)
-    matrix = np.zeros((LENGTH, LENGTH))
+    matrix = np.full((LENGTH, LENGTH), -np.inf)
     matrix[query, key] = cells[query, query - key, key]
-    scores = slash_scores(softmax(matrix.astype(np.float32)), True)
-    assert table["slash_score"][1].as_py() == pytest.approx(scores.max(), rel=1e-4)
-    assert table["slash_distance"][1].as_py() == scores.argmax()
+    weights = np.exp(matrix - matrix.max(1, keepdims=True))
+    attention = weights / weights.sum(1, keepdims=True)
+    chosen = np.arange(queries) * (LENGTH - 1) // (queries - 1)
+    scores = [
+        np.mean([attention[i, i - d] for i in chosen if i >= d])
+        for d in range(LENGTH)
+        if 2 * (chosen >= d).sum() > queries
+    ]
+    assert table["slash_score"][1].as_py() == pytest.approx(max(scores), rel=1e-4)
+    assert table["slash_distance"][1].as_py() == int(np.argmax(scores))
 
 
 def test_columns_agree_with_their_functions():
     rotary = make_rotary()
     layer = make_features(rotary)
-    row = relate_layer(layer, rotary).to_pylist()[4 + 3]
-    assert row["key_rank_one"] == pytest.approx(rank_one_share(layer.key[1, 1:].astype(float)))
-    assert row["query_rank_one"] == pytest.approx(rank_one_share(layer.query[3, 1:].astype(float)))
-    assert (row["query_massive"], row["query_massive_dimension"]) == massive_value(layer.query[3, 1:].astype(float))
+    row = rows_of(layer, rotary).to_pylist()[4 + 3]
+    query, key = (energies(torch.from_numpy(x[None, 1:]).double()) for x in (layer.query[3], layer.key[1]))
+    assert row["key_rank_one"] == pytest.approx(float(rank_one_share(key)))
+    assert row["query_rank_one"] == pytest.approx(float(rank_one_share(query)))
+    assert (row["query_massive"], row["query_massive_dimension"]) == pytest.approx(
+        tuple(map(float, massive_value(query)))
+    )

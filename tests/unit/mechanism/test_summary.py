@@ -4,30 +4,35 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from triaxis.attention import rope_file
+from triaxis.attention.schema import ROPE
 from triaxis.base import parquet, query
-from triaxis.base.parquet import MATRIX
 from triaxis.base.stats import weighted_correlation
-from triaxis.fit.axes import Design
-from triaxis.mechanism.additivity import make_grid, measure_additivity
-from triaxis.mechanism.dummy_distance import fit_layer
-from triaxis.mechanism.patterns import measure_layer
+from triaxis.logits import features_file
+from triaxis.mechanism.closed_form import closed_form
+from triaxis.mechanism.complex_form import evenly, heads_as_components, turns_at
+from triaxis.mechanism.measure import Mechanism
+from triaxis.mechanism.names import SHARES
+from triaxis.mechanism.schema import ADDITIVITY
 from triaxis.mechanism.summary import (
+    ADDITIVE,
     DUMMY_QUARTILES,
     PAIRS,
-    R_ADDITIVE,
     additive_by_head,
+    additive_by_prefix,
+    additivity_by_sequence,
     dummies_of,
     frequency_tables,
     mechanism_by_model,
     pairs_of,
 )
 from triaxis.mechanism.surface import typical_surface
+from unit.mechanism.tables import column, tables_of
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
-GRID = make_grid(LENGTH, 3, 10, 9)
-DESIGN = Design(LENGTH)
-
-
+DISTANCES = evenly(LENGTH, 9)
+MECHANISM = Mechanism(LENGTH, len(DISTANCES), 4, [10])
+OWN = {"prefix": LENGTH, "first_token": True, "phases": "own"}
 SEQUENCES = 5
 
 
@@ -40,16 +45,9 @@ def write_model(folder, model, rotaries, sequences=SEQUENCES, still=()):
         for layer, rotary in enumerate(rotaries)
         for made in [make_features(rotary, seed=100 * sequence + layer)]
     ]
-    stages = {
-        "additivity": [measure_additivity(x, rotaries[x.layer], GRID) for x in layers],
-        "dummies": [fit_layer(x, rotaries[x.layer], GRID.distances, DESIGN) for x in layers],
-        "patterns": [measure_layer(x, rotaries[x.layer]) for x in layers],
-    }
-    made = {}
-    for stage, parts in stages.items():
-        made[stage] = pa.concat_tables(parts)
-        path = folder / stage / f"model={model}" / "shard-0000.parquet"
-        parquet.write_parquet(path, made[stage], made[stage].schema, {})
+    made = tables_of(MECHANISM, layers, dict(enumerate(rotaries)))
+    for stage, table in made.items():
+        parquet.write_parquet(folder / stage / f"model={model}" / "shard-0000.parquet", table, table.schema, {})
     return made
 
 
@@ -58,15 +56,9 @@ def files(folder, stage):
 
 
 def summary(folder, models):
-    stages = (files(folder, stage) for stage in ("additivity", "dummies", "patterns"))
-    return mechanism_by_model(*stages, dict.fromkeys(models, 0.5), 200, 0)
-
-
-def column(table, name, **where):
-    chosen = np.ones(len(table), dtype=bool)
-    for key, value in where.items():
-        chosen &= table[key].to_numpy(zero_copy_only=False) == value
-    return table[name].to_numpy(zero_copy_only=False)[chosen]
+    queries = additivity_by_sequence(files(folder, "additivity"))
+    stages = (files(folder, stage) for stage in ("dummies", "patterns"))
+    return mechanism_by_model(queries, *stages, dict.fromkeys(models, 0.5), LENGTH, 200, 0)
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +79,50 @@ def made(folder):
 
 def test_means_are_over_rotary_layers_heads_and_queries(folder, made):
     row, random, _ = summary(folder, made)
-    r = column(made["m"]["additivity"], "r_additive").astype(float)
-    assert row["mean_r_additive"] == pytest.approx(np.nanmean(r))
-    assert row["mean_r_additive_low"] < row["mean_r_additive"] < row["mean_r_additive_high"]
+    for name in SHARES:
+        values = column(made["m"]["additivity"], name, **OWN)
+        assert row[f"mean_{name}"] == pytest.approx(np.nanmean(values))
+        assert row[f"mean_{name}_low"] < row[f"mean_{name}"] < row[f"mean_{name}_high"]
+        assert row[f"random_{name}"] == random[f"mean_{name}"]
+        assert np.isnan(random[f"random_{name}"])
+    r = column(made["m"]["additivity"], "r_additive", **OWN)
+    assert row["mean_interaction"] == pytest.approx(np.nanmean(1 - r**2))
     assert (row["sequences"], row["layers"], row["nope_layers"], row["heads"]) == (SEQUENCES, 3, 1, 4)
     assert row["weights"] == "trained" and random["weights"] == "random"
-    assert row["random_r_additive"] == random["mean_r_additive"]
-    assert np.isnan(random["random_r_additive"])
+
+
+def test_the_null_of_scrambled_phases_and_the_rest_without_the_first_token_stand_apart(folder, made):
+    row, table = summary(folder, made)[0], made["m"]["additivity"]
+    for name in SHARES:
+        null = column(table, name, **(OWN | {"phases": "scrambled"}))
+        assert row[f"scrambled_{name}"] == pytest.approx(np.nanmean(null))
+        assert row[f"scrambled_{name}_low"] < row[f"scrambled_{name}"] < row[f"scrambled_{name}_high"]
+        rest = column(table, name, **(OWN | {"first_token": False}))
+        assert row[f"rest_{name}"] == pytest.approx(np.nanmean(rest))
+    assert row["scrambled_key_independence"] < 0.5 * row["mean_key_independence"]
+
+
+def test_prefixes_have_a_row_each_and_the_whole_is_the_last(folder, made):
+    queries = additivity_by_sequence(files(folder, "additivity"))
+    rows = additive_by_prefix(queries, list(made), 200, 0)
+    assert [(row["model"], row["prefix"]) for row in rows] == [(model, n) for model in made for n in (10, LENGTH)]
+    first = column(made["m"]["additivity"], "key_independence", **(OWN | {"prefix": 10}))
+    assert rows[0]["mean_key_independence"] == pytest.approx(np.nanmean(first)) and rows[0]["sequences"] == SEQUENCES
+    whole = summary(folder, made)[0]
+    for name in (*SHARES, "interaction"):
+        for end in ("", "_low", "_high"):
+            assert rows[1][f"mean_{name}{end}"] == whole[f"mean_{name}{end}"]
+
+
+def test_heads_are_averaged_over_sequences_and_queries_of_whole_sequences(folder, made, tmp_path):
+    query.write_csv(tmp_path / "additive.csv", ADDITIVE, files(folder, "additivity"), length=LENGTH)
+    for phases in ("own", "scrambled"):
+        values = additive_by_head(tmp_path / "additive.csv", "distance_independence", phases)
+        assert list(values) == sorted(made) and values["m"].shape == (3, 4)
+        expected = column(
+            made["m"]["additivity"], "distance_independence", **(OWN | {"phases": phases, "layer": 2, "head": 3})
+        )
+        assert values["m"][2, 3] == pytest.approx(expected.mean()) and np.isnan(values["m"][1]).all()
 
 
 def test_slow_norm_share_is_that_of_the_slowest_three_eighths(folder, made):
@@ -117,16 +146,16 @@ def test_pooled_interaction_is_a_share_of_all_variance(folder, made):
 def test_mean_correlation_takes_the_trend_from_both(folder, made):
     row = summary(folder, made)[0]
     table = made["m"]["dummies"]
-    weight = LENGTH - GRID.distances.astype(float)
+    weight = LENGTH - DISTANCES.astype(float)
     values = []
     for sequence, layer, head in np.ndindex(SEQUENCES, 3, 4):
         if layer != 1:
             where = {"sequence": sequence, "layer": layer, "head": head}
-            pair = [column(table, name, **where).astype(float) for name in ("mean", "component")]
-            left = [y - np.polyval(np.polyfit(GRID.distances, y, 1, w=np.sqrt(weight)), GRID.distances) for y in pair]
+            pair = [column(table, name, **where) for name in ("mean", "component")]
+            left = [y - np.polyval(np.polyfit(DISTANCES, y, 1, w=np.sqrt(weight)), DISTANCES) for y in pair]
             values.append(weighted_correlation(*left, weight))
     assert row["mean_correlation"] == pytest.approx(np.mean(values))
-    assert row["key_correlation"] == pytest.approx(np.nanmean(column(table, "key_correlation").astype(float)))
+    assert row["key_correlation"] == pytest.approx(np.nanmean(column(table, "key_correlation")))
 
 
 def test_a_model_without_rotary_dimensions_has_no_values(folder, made):
@@ -150,9 +179,9 @@ def test_constant_logits_are_left_out_of_every_mean(tmp_path):
     made = write_model(tmp_path, "m", [rotary, rotary], still=still)
     write_model(tmp_path, "still", [rotary], still=still)
     row, none = summary(tmp_path, ["m", "still"])
-    r = column(made["additivity"], "r_additive", layer=1).astype(float).reshape(SEQUENCES, -1)
+    r = column(made["additivity"], "r_additive", layer=1, **OWN).reshape(SEQUENCES, -1)
     assert np.isnan(r[2]).all() and row["mean_r_additive"] == pytest.approx(np.delete(r, 2, axis=0).mean())
-    for name in ("r_closed_form", "interaction"):
+    for name in ("key_independence", "distance_independence", "interaction"):
         assert np.isfinite(row[f"mean_{name}"]), name
     for name in ("pooled_interaction", "rest_interaction", "slow_norm_share", "key_correlation", "mean_correlation"):
         assert np.isfinite(row[name]), name
@@ -167,7 +196,7 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
         write_model(tmp_path, model, rotaries, still=still)
     written = {}
     for name, (sql, stage) in {
-        "additive": (R_ADDITIVE, "additivity"),
+        "additive": (ADDITIVE, "additivity"),
         "pairs": (PAIRS, "patterns"),
         "dummies": (DUMMY_QUARTILES, "dummies"),
     }.items():
@@ -175,12 +204,16 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
             own = [file for file in files(tmp_path, stage) if file.parent.name.removeprefix("model=") in models]
             written[name, len(models)] = tmp_path / f"{name}-{len(models)}.csv"
             shared = {model: dict.fromkeys(range(2), rotary) for model in models}
-            parameters = frequency_tables(shared) if name == "pairs" else {}
+            parameters = {"additive": {"length": LENGTH}, "pairs": frequency_tables(shared)}.get(name, {})
             query.write_csv(written[name, len(models)], sql, own, **parameters)
     for models in (1, 2):
         r, pairs, dummies = (
             read(written[name, models])
-            for name, read in (("additive", additive_by_head), ("pairs", pairs_of), ("dummies", dummies_of))
+            for name, read in (
+                ("additive", lambda path: additive_by_head(path, "r_additive", "own")),
+                ("pairs", pairs_of),
+                ("dummies", dummies_of),
+            )
         )
         assert np.isnan(r["still"]).all() and all(np.isnan(own.f).all() for own in pairs["still"])
         assert np.isnan(dummies["still"].key_correlation).all()
@@ -189,7 +222,27 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
 
 
 def test_a_surface_is_of_a_head_with_a_value_or_there_is_none(tmp_path):
-    rows = [{"sequence": 0, "layer": 0, "head": 0, "query": 3, "r_additive": None}]
-    schema = pa.schema([*MATRIX, ("query", pa.int32()), ("r_additive", pa.float64())])
-    parquet.write_parquet(tmp_path / "additivity.parquet", pa.Table.from_pylist(rows, schema), schema, {})
-    assert typical_surface(str(tmp_path / "additivity.parquet"), "", "", GRID) is None
+    rows = [{"sequence": 0, "layer": 0, "head": 0, "query": LENGTH - 1, "r_additive": None, **OWN}]
+    parquet.write_parquet(tmp_path / "additivity.parquet", pa.Table.from_pylist(rows, ADDITIVITY), ADDITIVITY, {})
+    assert typical_surface(str(tmp_path / "additivity.parquet"), "", "", LENGTH) is None
+
+
+def test_a_surface_shows_the_last_query_of_the_head_of_median_r_additive(tmp_path):
+    rotary, layer = make_rotary(8, seed=5), make_features(make_rotary(8, seed=5))
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("additivity", "features", "rope")]
+    table = tables_of(MECHANISM, [layer], {1: rotary})["additivity"]
+    parquet.write_parquet(paths[0], table, ADDITIVITY, {})
+    with features_file.writer(paths[1], layer.query.shape[-1], {}) as out:
+        out.write_table(features_file.to_table(layer))
+    parquet.write_parquet(paths[2], rope_file.to_table([1], [rotary], [0.0]), ROPE, {})
+    surface, title = typical_surface(*paths, LENGTH)
+    r = column(table, "r_additive", query=LENGTH - 1, **OWN)
+    head = int(np.argsort(r)[1])
+    assert title == f"layer 1 head {head}, query {LENGTH - 1}: r_additive = {r[head]:.3f}, the median head"
+    _, queries, keys = list(heads_as_components(layer, rotary))[head]
+    turn = turns_at(rotary, np.arange(LENGTH))
+    form = closed_form(keys, turn, 8, keys.mean(0), turn.mean(0))
+    np.testing.assert_allclose(surface.logits, form.logits(queries[-1:])[0][:, surface.keys], atol=1e-12)
+    # On all keys and distances, f + g is the best sum: the residual's share is the interaction.
+    left = ((surface.logits - surface.additive) ** 2).mean() / surface.logits.var()
+    assert left == pytest.approx(1 - r[head] ** 2)

@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
     "fits": (FITS, [KEY | {"prefix": 8, "axes": axes, "r": 0.5} for axes in COMBINATIONS]),
     "sums": (SUMS, [KEY | {"axis": "all", "count": 3, "total": 1.0, "squares": 9.0}]),
     "components": (COMPONENTS, [KEY | {"axis": "distance", "index": n, "value": n} for n in (0, 1)]),
-    "additivity": (mechanisms.ADDITIVITY, [KEY]),
+    "additivity": (mechanisms.ADDITIVITY, [KEY | {"phases": phases} for phases in ("own", "scrambled")]),
     "dummies": (
         mechanisms.DUMMIES,
         [KEY | {"distance": n, "mean": n * n, "component": n} for n in range(4)],
@@ -94,7 +94,11 @@ ROWS: dict[str, Callable] = {
         fit.by_sequence(files("fits")), MODELS, [], dict.fromkeys(MODELS, 2048), 10, 0
     ),
     "mechanism_by_model": lambda files: mechanism.mechanism_by_model(
-        files("additivity"), files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 10, 0
+        mechanism.additivity_by_sequence(files("additivity")),
+        *(files("dummies"), files("patterns"), dict.fromkeys(MODELS, 0.5), 1, 10, 0),
+    ),
+    "additive_by_prefix": lambda files: mechanism.additive_by_prefix(
+        mechanism.additivity_by_sequence(files("additivity")), MODELS, 10, 0
     ),
     "length_by_method": lambda files: length.length_by_method(
         {stage: files(stage) for stage in ("losses", "passkeys", "distances", "attention")}
@@ -133,13 +137,20 @@ def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
 LAYERS = {"models": MODELS, "layers": [KEY["layer"]] * len(MODELS), "first_layers": [KEY["layer"]] * len(MODELS)}
 
 
+PARAMETERS = {mechanism.PAIRS: LAYERS, mechanism.ADDITIVE: {"length": 1}}
+
+
 def write_table(path: Path, sql: str, stage_files: list[Path]) -> None:
-    query.write_csv(path, sql, stage_files, **(LAYERS if sql == mechanism.PAIRS else {}))
+    query.write_csv(path, sql, stage_files, **PARAMETERS.get(sql, {}))
 
 
 TABLES: dict[str, tuple[str, str, Callable]] = {
     "r_by_head": ("fits", fit.HEADS, lambda table: list(fit.r_by_head(table, "key"))),
-    "additive_by_head": ("additivity", mechanism.R_ADDITIVE, lambda table: list(mechanism.additive_by_head(table))),
+    "additive_by_head": (
+        "additivity",
+        mechanism.ADDITIVE,
+        lambda table: list(mechanism.additive_by_head(table, "r_additive", "own")),
+    ),
     "pairs_of": ("patterns", mechanism.PAIRS, lambda table: list(mechanism.pairs_of(table))),
     "dummies_of": ("dummies", mechanism.DUMMY_QUARTILES, lambda table: list(mechanism.dummies_of(table))),
 }
@@ -198,7 +209,7 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
     "distance": (fit_figures.distance, {"components": stage("components"), "models": MODELS}),
     "additive": (
         mechanism_figures.additive,
-        {"table": from_stage(mechanism.R_ADDITIVE, "additivity"), "models": MODELS},
+        {"table": from_stage(mechanism.ADDITIVE, "additivity"), "models": MODELS},
     ),
     "pairs": (mechanism_figures.pairs, {"table": from_stage(mechanism.PAIRS, "patterns"), "models": MODELS}),
     "contributions": (

@@ -3,26 +3,41 @@
 import numpy as np
 import pytest
 
-from triaxis.report.printed import MEANING, NAME, experiment_lines, headline_lines, nearest, short
+from triaxis.report.printed import MEANING, NAME, SHARES_MEANING, experiment_lines, headline_lines, nearest, short
 
 LONG = "a-model-whose-maker-had-much-to-say-about-it-12b-instruct"
 
 
 def headline_row(model: str, **changes: object) -> dict:
     row = {"model": model, "mean_r": 0.8871, "mean_r_low": 0.8803, "mean_r_high": 0.8931, "adjusted_r2": 0.7844}
-    row |= {"r_additive": 0.9704, "interaction": 0.0579, "random_r": 0.8822, "null_r": 0.1524, "mechanism": "measured"}
+    row |= {"heldout_r": 0.8621, "random_r": 0.8822, "null_r": 0.1524, "mechanism": "measured"}
+    row |= {"r_additive": 0.9704, "key_independence": 0.85, "distance_independence": 0.87, "interaction": 0.0579}
+    row |= {"scrambled_r_additive": 0.985, "scrambled_key_independence": 0.004}
+    row |= {"scrambled_distance_independence": 0.97, "scrambled_interaction": 0.03}
     return row | {"constant_matrices": 0} | changes
 
 
 def test_the_headline_is_a_table_with_random_beside_trained_and_its_meaning_in_one_line():
     rows = [headline_row("small"), headline_row("small-random", random_r=np.nan)]
-    title, _, head, trained, random, _, meaning = headline_lines(rows, 8, 1024)
+    title, _, head, trained, random, _, meaning, *_ = headline_lines(rows, 8, 1024)
     assert title == "8 sequences of 1,024 tokens; noise alone gives r 0.152."
     assert head.split("  ")[0] == "model" and "adjusted R²" in head
-    assert trained.split() == ["small", "0.887", "[0.880,", "0.893]", "0.784", "0.970", "0.058", "0.882"]
+    assert trained.split() == ["small", "0.887", "[0.880,", "0.893]", "0.784", "0.862", "0.882"]
     assert random.split()[-1] == "-"
     assert len(head) == len(trained) == len(random)
-    assert meaning == MEANING and len(MEANING) <= 100
+    assert meaning == MEANING
+
+
+def test_additivity_stands_beside_both_nulls_and_says_what_each_number_is():
+    rows = [headline_row("small"), headline_row("small-random", random_r=np.nan, key_independence=0.76)]
+    lines = headline_lines(rows, 8, 1024)[7:]
+    head, trained, scrambled, random = lines[1:5]
+    assert head.split("  ")[0] == "model" and "key independence  distance independence  interaction" in head
+    assert trained.split() == ["small", "0.970", "0.850", "0.870", "0.058"]
+    assert scrambled.split() == ["key", "phases", "scrambled", "0.985", "0.004", "0.970", "0.030"]
+    assert random.split() == ["small-random", "0.970", "0.760", "0.870", "0.058"]
+    assert len(head) == len(trained) == len(scrambled) == len(random)
+    assert tuple(lines[6:]) == SHARES_MEANING
 
 
 def test_a_long_name_is_cut_and_keeps_its_end():
@@ -34,26 +49,34 @@ def test_a_long_name_is_cut_and_keeps_its_end():
 def test_no_line_is_over_100_columns():
     rows = [headline_row(LONG), headline_row(f"{LONG}-random", adjusted_r2=-0.123)]
     assert max(map(len, headline_lines(rows, 10**6, 10**6))) <= 100
+    assert len(MEANING) <= 100
     lines = experiment_lines({"surgery": surgery(LONG), "tolerance": tolerance(LONG), "length": length(LONG)})
     assert max(map(len, lines)) <= 100
 
 
 def test_what_was_not_measured_is_a_dash_and_what_cannot_be_is_not_applicable():
-    nothing = {"r_additive": np.nan, "interaction": np.nan, "random_r": np.nan}
-    rows = [headline_row("later", mechanism="not measured", **nothing)]
-    rows += [headline_row("gpt2", mechanism="not applicable", **nothing)]
-    later, gpt2 = headline_lines(rows, 8, 256)[3:5]
-    assert later.split()[-3:] == ["-", "-", "-"] and gpt2.split()[-3:] == ["n/a", "n/a", "-"]
+    rows = [headline_row("later", mechanism="not measured") | dict.fromkeys(MEASURED, np.nan)]
+    assert headline_lines(rows, 8, 256)[-1] == MEANING
+    rows += [headline_row("gpt2", mechanism="not applicable") | dict.fromkeys(MEASURED, np.nan), headline_row("now")]
+    lines = headline_lines(rows, 8, 256)
+    assert [line.split()[-4:] for line in lines if line.startswith("later ")][1] == ["-"] * 4
+    assert [line.split()[-4:] for line in lines if line.startswith("gpt2 ")][1] == ["n/a"] * 4
+    assert sum("scrambled " in line and "0.985" in line for line in lines) == 1
+
+
+MEASURED = ("r_additive", "key_independence", "distance_independence", "interaction")
 
 
 def test_few_sequences_have_no_interval():
-    (line,) = [line for line in headline_lines([headline_row("m", mean_r_low=np.nan)], 4, 256) if line.startswith("m ")]
+    line, *_ = [
+        line for line in headline_lines([headline_row("m", mean_r_low=np.nan)], 4, 256) if line.startswith("m ")
+    ]
     assert "[" not in line
 
 
 def test_constant_matrices_are_counted():
-    assert "2 constant" in headline_lines([headline_row("m", constant_matrices=2)], 8, 256)[-1]
-    assert headline_lines([headline_row("m")], 8, 256)[-1] == MEANING
+    assert any("2 constant" in line for line in headline_lines([headline_row("m", constant_matrices=2)], 8, 256))
+    assert not any("constant" in line for line in headline_lines([headline_row("m")], 8, 256))
 
 
 def surgery(model: str) -> list[dict]:
