@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from triaxis.base.stats import finite_mean
@@ -138,17 +139,16 @@ Shares = Mapping[str, Mapping[str, Mapping[str, NDArray[np.floating]]]]
 
 
 def plot_additive(shares: Shares, models: Sequence[str]) -> Figure:
-    """The three numbers of additivity by layer and head, a row each, on one scale: trained weights, random weights, and
-    trained weights with scrambled key phases.
+    """The three numbers of additivity by layer and head, a row each, on one scale: trained weights, the same with
+    scrambled key phases, and random weights.
 
     A head without a value (NaN) is left white.
     """
-    pairs = trained_and_control(models)
-    rows = [(*pair, name) for pair in pairs for name in SHARES]
-    size = (WIDTH, 0.6 + 1.3 * len(rows))
+    rows = [(*pair, name) for pair in trained_and_control(models) for name in SHARES]
+    size = (WIDTH, 0.6 + 1.35 * len(rows))
     figure, panels = plt.subplots(len(rows), 3, figsize=size, squeeze=False, sharex="row", sharey="row")
     for row, (model, control, name) in zip(panels, rows, strict=True):
-        columns = ((OWN, model, model), (OWN, control, control), (SCRAMBLED, model, f"{model}, scrambled"))
+        columns = ((OWN, model, model), (SCRAMBLED, model, "the same, key phases scrambled"), (OWN, control, control))
         for panel, (phases, shown, title) in zip(row, columns, strict=True):
             if shown is None:
                 panel.set_axis_off()
@@ -156,16 +156,13 @@ def plot_additive(shares: Shares, models: Sequence[str]) -> Figure:
             values = shares[phases][name][shown]
             panel.imshow(values.T, vmin=0, vmax=1, cmap="cividis", aspect="auto")
             mean = finite_mean(values)
-            panel.set_title(f"{title}: {mean:.3f}" if np.isfinite(mean) else f"{title}: no values")
-            count_axis(panel, "layer" if name == list(SHARES)[-1] else "")
+            told = f"mean {mean:.3f}" if np.isfinite(mean) else "no values"
+            panel.set_title(f"{title}\n{told}" if name == next(iter(SHARES)) else told)
+            count_axis(panel, "layer")
         row[0].set_ylabel(f"{SHARES[name]}\nhead".replace(" independence", "\nindependence"))
-    figure.colorbar(
-        panels[0, 0].images[0],
-        ax=panels,
-        label="of each head, averaged over sequences and queries",
-        shrink=0.6,
-        pad=0.01,
-    )
+        row[0].yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    label = "of each head, averaged over sequences and queries"
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label=label, shrink=min(1, 2 / len(rows)), pad=0.01)
     return figure
 
 
