@@ -128,15 +128,15 @@ def attending(
     """While open, each layer's attention of `model` is `attend(call)`, which sees queries and keys before RoPE.
 
     live: if given, it is also shown (layer, query, key, scaling) of the first sequence, as the layer itself rotates
-    them, from the same input: the vectors whose product the model feeds its softmax. mask: a mask function of transformers in place of the
-    model's own, for an `attend` that needs no mask.
+    them, from the same input: the vectors whose product the model feeds its softmax. mask: a mask function of
+    transformers in place of the model's own, for an `attend` that needs no mask.
     """
     recorder, rotation = Recorder(), {}
 
     def before_each(layer: int, module: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         cos, sin = rotation[module] = kwargs["position_embeddings"]
         if live is not None:
-            own = recorder.replay(module, *_first_sequence((args, kwargs)), cos[:1], sin[:1])
+            own = recorder.replay(module, _first_sequence(args), _first_sequence(kwargs), cos[:1], sin[:1])
             live(layer, *own, recorder.scaling)
         return args, kwargs | {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
 

@@ -27,10 +27,9 @@ Index = slice | Tensor
 def _as_slice(index: Tensor) -> Index:
     """The same dimensions as a slice, if they are evenly spaced: a view, where an index copies, and at a fifth of the
     time."""
-    start, stop = int(index[0]), int(index[-1]) + 1
-    step = int(index[1]) - start if len(index) > 1 else 1
-    even = step > 0 and torch.equal(index, torch.arange(start, stop, step))
-    return slice(start, stop, step) if even else index
+    steps = set(index.diff().tolist()) or {1}
+    even = len(steps) == 1 and min(steps) > 0
+    return slice(int(index[0]), int(index[-1]) + 1, *steps) if even else index
 
 
 def _take(x: Tensor, index: Index) -> Tensor:
@@ -77,10 +76,13 @@ class Layout:
 
     @cached_property
     def _halves(self) -> list[tuple[Index, Index, Index, int]]:
-        """(dimensions, their partners, their columns, sign) of those that lose by their partner, and of those that gain."""
-        chosen = ((self.sign == sign, sign) for sign in (-1, 1))
-        parts = (self.dimension, self.partner, self.column)
-        return [(*(_as_slice(part[half]) for part in parts), sign) for half, sign in chosen]
+        """(dimensions, their partners, columns, sign) of those that lose by their partner, and of those that gain."""
+        halves = []
+        for sign in (-1, 1):
+            half = self.sign == sign
+            own, other, column = (_as_slice(part[half]) for part in (self.dimension, self.partner, self.column))
+            halves.append((own, other, column, sign))
+        return halves
 
 
 @torch.inference_mode()
@@ -138,7 +140,9 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
             return recorder.take(query, key, value, scaling)
         return own(module, query, key, value, mask, scaling=scaling, **options)
 
-    tokens = torch.arange(1, PROBE_LENGTH + 1, device=input_device(model))[None] % model.config.get_text_config().vocab_size
+    tokens = (
+        torch.arange(1, PROBE_LENGTH + 1, device=input_device(model))[None] % model.config.get_text_config().vocab_size
+    )
     with attention_function(model, function), before_attention(model, before_each):
         model.base_model(input_ids=tokens, use_cache=False)
     if layers := set(attention_modules(model)) - set(layouts):
@@ -154,7 +158,7 @@ def probe_layouts(model: PreTrainedModel) -> dict[int, Layout]:
 
 def require_finite(layer: int, *vectors: Tensor) -> None:
     """Raise UserError, naming the layer, if a query or key is NaN or infinite."""
-    # A sum in float32 passes on what is not finite, at a third of the time; what it makes of large numbers is looked at.
+    # A sum passes on what is not finite, at a third of the time. It may overflow by itself: then each number is asked.
     if not all(bool(x.sum(dtype=torch.float32).isfinite() or x.isfinite().all()) for x in vectors):
         raise UserError(
             f"layer {layer}: queries or keys are NaN or infinite; try run.dtype float32, or look at the model's weights"

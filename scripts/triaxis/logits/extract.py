@@ -21,7 +21,7 @@ from triaxis.model.inputs import passes, token_ids
 
 Tensor = torch.Tensor
 
-CHECKED = 64  # queries of each layer whose logits are rebuilt: docs/method/index.md, "The self-check"
+CHECKED = 64  # queries of each layer whose logits are rebuilt: docs/method/index.md
 BEHIND = 2  # layers of a pass that wait to be written, at most
 
 
@@ -39,11 +39,11 @@ def extract_features(
 ) -> tuple[dict[int, Rotary], dict[int, float]]:
     """Stream the features of tokens (sequences, length), called `numbers`, to `write`: pass by pass, layer by layer.
 
-    layouts: as `probe_layouts` finds them. layers: those to keep, None for all. write: is called in a thread of its own,
-    one sequence's layer after the other. Returns each layer's rotation and its check: the largest difference, over
-    `CHECKED` queries of the first sequence and all their keys, between the logits rebuilt from the features and those
-    that the layer itself feeds its softmax, relative to the largest of them. Raises UserError if a check exceeds
-    `tolerance`, if a query or key is not finite, or if a layer is out of range.
+    layouts: as `probe_layouts` finds them. layers: those to keep, None for all. write: called in a thread of its own.
+    Returns each layer's rotation and its check: the largest difference, over `CHECKED` queries of the first sequence
+    and all their keys, between the logits rebuilt from the features and those that the layer itself feeds its softmax,
+    relative to the largest of the latter. Raises UserError if a check exceeds `tolerance`, if a query or key is not
+    finite, or if a layer is out of range; and what `write` raises.
     """
     chosen = sorted(layouts) if layers is None else layers
     if beyond := sorted(set(chosen) - set(layouts)):
@@ -121,7 +121,7 @@ def _as_numpy(x: Tensor) -> NDArray[np.float32]:
 
 
 def checked_rows(layer: int, length: int) -> NDArray[np.int64]:
-    """The queries whose logits the check of a layer rebuilds: the last, which sees every key, and others drawn for it."""
+    """The queries whose logits the check of a layer rebuilds: some drawn for it, and the last, which sees every key."""
     others = np.random.default_rng(layer).choice(length - 1, min(CHECKED, length) - 1, replace=False)
     return np.append(np.sort(others), length - 1)
 

@@ -22,8 +22,8 @@ def passes(tokens: NDArray[np.int32], batch_tokens: int) -> Iterator[slice]:
 
 
 def input_device(model: PreTrainedModel) -> torch.device:
-    """Where a model takes its token ids: the device of its embedding. Of an embedding that accelerate brings to a device
-    only while it runs, whose own weight is on none ('meta'), that device."""
+    """Where a model takes its token ids: the device of its embedding. Where accelerate keeps that elsewhere and brings
+    it to a device only while it runs (its weight is on 'meta' then), that device."""
     embedding: Any = model.get_input_embeddings()
     device = embedding.weight.device
     return torch.device(embedding._hf_hook.execution_device) if device.type == "meta" else device

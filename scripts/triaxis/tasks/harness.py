@@ -80,7 +80,9 @@ def perturbed_model(
                 kept = before[-max(1, self.max_length - len(answer) + 1) :]
                 items.append(context_item(tokenizer, kept, context.rstrip(), answer))
             moved = [self._displace(item) for item in items]
-            scored = score_answers(model, layouts, items, perturbation, moved, batch_tokens=batch_tokens, layers=conditions.layers)
+            scored = score_answers(
+                model, layouts, items, perturbation, moved, batch_tokens=batch_tokens, layers=conditions.layers
+            )
             return [(float(answer.log_probabilities.sum()), answer.greedy) for (answer,) in scored]
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import accelerate
@@ -16,7 +17,7 @@ from triaxis.attention.layout import probe_layouts
 from triaxis.attention.rope import Rotary
 from triaxis.base.errors import UserError
 from triaxis.logits import extract
-from triaxis.logits.extract import extract_features
+from triaxis.logits.extract import CHECKED, checked_rows, extract_features
 from triaxis.model.devices import choose_device, describe_device
 from triaxis.model.gguf import dequantise
 from triaxis.model.head import predict
@@ -44,7 +45,14 @@ def extracted(model, tokens=TOKENS, numbers=NUMBERS, layers=None, batch_tokens=2
         features[layer.sequence, layer.layer] = layer
 
     rotaries, errors = extract_features(
-        model, probe_layouts(model), tokens, numbers, layers, batch_tokens=batch_tokens, tolerance=tolerance, write=write
+        model,
+        probe_layouts(model),
+        tokens,
+        numbers,
+        layers,
+        batch_tokens=batch_tokens,
+        tolerance=tolerance,
+        write=write,
     )
     return features, rotaries, errors
 
@@ -175,6 +183,108 @@ def test_the_check_sees_a_wrong_rotation(llama, monkeypatch):
     assert "layer 0: logits rebuilt" in message(extracted, llama, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("length", [1, 2, 40, 64, 65, 500])
+def test_the_rows_checked_are_drawn_for_each_layer_and_hold_the_last(length):
+    rows = [checked_rows(layer, length) for layer in range(20)]
+    for own in rows:
+        assert len(own) == min(CHECKED, length) and own[-1] == length - 1
+        assert (np.diff(own) > 0).all() and own[0] >= 0
+    np.testing.assert_array_equal(checked_rows(3, length), rows[3])
+    assert len(np.unique(np.concatenate(rows))) > 0.9 * length
+
+
+def checked(change=None, length=300, heads=6, key_heads=2, rows=None) -> float:
+    """The error of the check of some vectors whose layer rotates them as it should, but for `change(query, key)`."""
+    random = np.random.default_rng(0)
+    rotary = Rotary(0.3, 1.2, np.arange(3), np.arange(3, 6), np.array([1.0, 0.1, 0.01]), np.array([6, 7]))
+    query, key = (random.standard_normal((n, length, 8)).astype(np.float32) for n in (heads, key_heads))
+    own_query, own_key = (rotary.rotate(x, np.arange(length)) for x in (query, key))
+    if change:
+        change(own_query, own_key)
+    rows = checked_rows(0, length) if rows is None else rows
+    return extract._check(
+        query, key, rotary, torch.from_numpy(own_query), torch.from_numpy(own_key), rotary.scale, rows
+    )
+
+
+@pytest.mark.parametrize("position", [0, 1, 123, 298, 299])
+def test_the_check_sees_one_key_of_one_head_that_is_wrong(position):
+    def change(query, key):
+        key[1, position] *= 1.5
+
+    assert checked() == 0 and checked(change) > 0.01
+
+
+def test_the_check_sees_one_head_that_reads_anothers_keys_and_a_wrong_angle_anywhere():
+    def swap(query, key):
+        key[:] = key[::-1].copy()
+
+    def late(query, key):
+        key[:, 200:, :3], key[:, 200:, 3:6] = key[:, 200:, 3:6].copy(), -key[:, 200:, :3].copy()
+
+    assert checked(swap) > 0.1 and checked(late) > 0.1
+
+
+def test_the_check_of_all_rows_is_the_largest_difference_over_the_largest_logit():
+    def change(query, key):
+        query[2, 7, 1] += 0.5
+        rotated.append((query.copy(), key.copy()))
+
+    rotated, before = [], []
+    error = checked(change, length=20, rows=np.arange(20))
+    checked(lambda query, key: before.append((query.copy(), key.copy())), length=20)
+    (query, key), (plain, _) = rotated[0], before[0]
+    causal = np.tril(np.ones((20, 20), dtype=bool))
+    own, rebuilt = (0.3 * np.einsum("hid,hjd->hij", x, key.repeat(3, axis=0))[:, causal] for x in (query, plain))
+    assert error == pytest.approx(np.abs(own - rebuilt).max() / np.abs(own).max(), rel=1e-12)
+
+
+def test_the_check_passes_on_what_is_not_a_number():
+    def change(query, key):
+        key[0, 5] = np.nan
+
+    assert np.isnan(checked(change))
+
+
+def test_what_fails_in_writing_ends_the_run(llama):
+    written = []
+
+    def write(layer):
+        if len(written) == 4:
+            raise OSError("no space left")
+        written.append((layer.sequence, layer.layer))
+
+    with pytest.raises(OSError, match="no space left"):
+        extract_features(
+            llama, probe_layouts(llama), TOKENS, NUMBERS, None, batch_tokens=24, tolerance=1e-5, write=write
+        )
+    assert written == [(4, 0), (5, 0), (4, 1), (5, 1)]
+
+
+def test_at_most_two_pieces_wait_and_all_are_done_in_order():
+    gate, begun, done, handed = threading.Event(), threading.Event(), [], []
+
+    def piece(n):
+        begun.set()
+        gate.wait()
+        done.append(n)
+
+    def hand_all():
+        with extract._behind() as hand_over:
+            for n in range(6):
+                hand_over(lambda n=n: piece(n))
+                handed.append(n)
+
+    runner = threading.Thread(target=hand_all)
+    runner.start()
+    begun.wait()
+    runner.join(0.2)
+    assert runner.is_alive() and len(handed) <= extract.BEHIND and not done
+    gate.set()
+    runner.join()
+    assert done == handed == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("broken", [0, 2])
 def test_weights_that_are_not_finite_name_the_layer(llama, value, broken):
@@ -183,7 +293,15 @@ def test_weights_that_are_not_finite_name_the_layer(llama, value, broken):
     with torch.no_grad():
         llama.model.layers[broken].self_attn.k_proj.weight[3, 5] = value
     said = message(
-        extract_features, llama, layouts, TOKENS, NUMBERS, None, batch_tokens=24, tolerance=1e-5, write=lambda layer: None
+        extract_features,
+        llama,
+        layouts,
+        TOKENS,
+        NUMBERS,
+        None,
+        batch_tokens=24,
+        tolerance=1e-5,
+        write=lambda layer: None,
     )
     assert f"layer {broken}: queries or keys are NaN or infinite" in said
     assert f"layer {broken}: queries or keys are NaN or infinite" in message(probe_layouts, llama)
