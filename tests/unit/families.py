@@ -184,7 +184,8 @@ read from drawn weights, so that zeros in a model's own hide no dimension.
 
 In all three types the captured run equals the plain one bit for bit. That covers the last hidden
 states of both, on one machine, of one batch, by one attention implementation, at up to 1,024 tokens
-([method/index.md](method/index.md) says what holds beyond). The last column says in which type a model in bfloat16 computes its rotation; the capture uses the same.
+([method/index.md](method/index.md) says what holds beyond). The last column says in which type a
+model in bfloat16 computes its rotation; the capture uses the same.
 
 | models | type in transformers | dimensions that turn in the tiny model, layer by layer | bfloat16 rotates in |
 |---|---|---|---|
