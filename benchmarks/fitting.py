@@ -10,7 +10,6 @@ from operator import and_
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow.dataset as ds
 import torch
 from scipy.sparse import csr_matrix
@@ -44,6 +43,7 @@ def measure() -> list[tuple[str, str, str]]:
 
 def against_peers() -> list[tuple[str, str, str]]:
     """scipy's lsmr on the same design, and pyfixest's three fixed effects."""
+    import pandas as pd
     from pyfixest.estimation import feols
 
     pair = designs(LENGTH, 0)
@@ -137,7 +137,7 @@ def against_length() -> list[tuple[str, str, str]]:
     times = [min(seconds(lambda n=n: fit_linearly(n)) for _ in range(3)) for n in LENGTHS]  # type: ignore[misc]
     dense = [min(seconds(lambda n=n: sum_densely(n)) for _ in range(3)) for n in DENSE]  # type: ignore[misc]
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-        peaks = list(fresh.map(peak_of, LENGTHS))
+        peaks = [fresh.submit(peak_of, length).result() for length in LENGTHS]
 
     def line(values: list[float], unit: str, digits: int) -> str:
         return ", ".join(f"{value:.{digits}f}" for value in values) + f" {unit}"
