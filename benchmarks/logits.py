@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import interleaved
@@ -19,9 +20,10 @@ def measure() -> list[tuple[str, str, str]]:
     rotaries = rope_file.from_table(parquet.read_parquet(f"results/rope/{SHARD}"))
     layers = list(read_features(f"results/features/{SHARD}"))[:60]
     ready = list(dump_logits(layers, rotaries, None))
+    schema = pa.schema([*LOGITS, *parquet.SERIES])
 
     with TemporaryDirectory(dir=".cache") as folder:
-        ours_path, plain_path = Path(folder, "ours.parquet"), Path(folder, "plain.parquet")
+        ours_path, plain_path = Path(folder, "model=own/ours.parquet"), Path(folder, "plain.parquet")
 
         def ours() -> None:
             with writer(ours_path, {}) as out:
@@ -29,11 +31,14 @@ def measure() -> list[tuple[str, str, str]]:
                     out.write_table(table, row_group_size=len(table))
 
         def plain() -> None:
-            options = {"compression": "zstd", "use_dictionary": LOGITS.names[:-1]}
+            options = {"compression": "zstd", "use_dictionary": [name for name in schema.names if name != "logit"]}
             options |= {"column_encoding": {"logit": "BYTE_STREAM_SPLIT"}, "compression_level": 1}
-            with pq.ParquetWriter(plain_path, LOGITS, **options) as out:
+            with pq.ParquetWriter(plain_path, schema, **options) as out:
                 for table in ready:
-                    out.write_table(table, row_group_size=len(table))
+                    empty = [pa.nulls(len(table), kind) for _, kind in parquet.SERIES]
+                    out.write_table(
+                        pa.Table.from_arrays([*table.columns, *empty], schema=schema), row_group_size=len(table)
+                    )
 
         plain_time, ours_time = interleaved(plain, ours)
     rows = pq.ParquetFile(f"results/logits/{SHARD}").metadata.num_rows

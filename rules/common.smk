@@ -9,15 +9,15 @@ wildcard_constraints:
     perturbation="text|position|feature",
 
 
+# Every model with weights of its own, each checkpoint of a series among them: {name: its entry}.
+BASES = with_weights(config["models"])
+
 # Every measured model, a control right after its own: {name: random seed, or None for weights as trained}.
-MODELS = {}
-for base, entry in config["models"].items():
-    MODELS[base] = None
-    if entry["random_control"]:
-        MODELS[control_of(base)] = entry["random_seed"]
+MEASURED = measured_models(config["models"])
+MODELS = {model: own.random_seed for model, own in MEASURED.items()}
 
 # Models with pre-RoPE queries and keys, and models with logits only (no features, no mechanism).
-ROTARY = [model for model in MODELS if config["models"][base_of(model)]["capture"] == "features"]
+ROTARY = [model for model in MODELS if config["models"][entry_of(model)]["capture"] == "features"]
 ROTARY_BASES = [model for model in ROTARY if not is_control(model)]
 CAPTURED = [model for model in MODELS if model not in ROTARY]
 
@@ -35,15 +35,24 @@ SHARDS = [f"{i:04d}" for i in range(math.ceil(config["sequences"]["count"] / SHA
 CHOSEN = ["fit", *(config["experiments"] if ROTARY else [])]
 
 
+def in_figures(models):
+    """Those models that have a place in figures: of each series its last checkpoint, for its course has its own."""
+    last = {series_of(model): model for model in models}
+    return [model for model in models if series_of(model) is None or last[series_of(model)] == model]
+
+
 class Figure:
     """A figure, drawn by the function of its name in its experiment's figures.py.
 
     inputs: the function's files, by argument; label: what the report calls it, `{model}` among it for a figure of
-    each of the models `each`; shown: the format in the report; options: the function's other arguments.
+    each of the models `each`; shown: the format in the report; options: the function's other arguments, of which
+    `models` are those that it draws, as `in_figures` has them.
     """
 
     def __init__(self, inputs, label, each=None, shown="svg", **options):
-        self.inputs, self.label, self.each, self.shown, self.options = inputs, label, each, shown, options
+        self.inputs, self.label, self.shown = inputs, label, shown
+        self.each = None if each is None else in_figures(each)
+        self.options = options | ({"models": in_figures(options["models"])} if "models" in options else {})
 
     def path(self, name, kind):
         """Its file, with a wildcard if there is one a model."""
@@ -73,6 +82,11 @@ class Experiment:
 
 # Name -> Experiment; each rule file adds its own.
 EXPERIMENTS = {}
+
+
+def base_of(model):
+    """The model whose tokenizer, tokens and files a model has: its own, or those of what it is the control of."""
+    return MEASURED[model].base
 
 
 def record_of(wildcards):

@@ -11,9 +11,10 @@ if not REMOTE:
     sys.path.insert(0, str(PROJECT / "scripts"))
 try:
     from triaxis.base import provenance
+    from triaxis.base.checkpoints import measured_models, with_weights
     from triaxis.base.config import resolve
     from triaxis.base.errors import UserError
-    from triaxis.base.names import base_of, control_of, is_control
+    from triaxis.base.names import entry_of, is_control, series_of
     from triaxis.base.version import VERSION
     from triaxis.text.sources import fetch_corpus_files, fetch_model_files, lock_of, path_revision, read_lock
 except ModuleNotFoundError as error:

@@ -17,11 +17,11 @@ rule fetch_model:
         runtime=60,
     params:
         code=code_hash("scripts/fetch_model.py"),
-        source=lambda wildcards: config["models"][wildcards.base]["source"],
-        sha256=lambda wildcards: config["models"][wildcards.base]["sha256"],
-        lock=lambda wildcards: lock_of(LOCK, config["models"][wildcards.base]["source"]),
+        source=lambda wildcards: BASES[wildcards.base]["source"],
+        sha256=lambda wildcards: BASES[wildcards.base]["sha256"],
+        lock=lambda wildcards: lock_of(LOCK, BASES[wildcards.base]["source"]),
         # Files of a path: source count by their content: as inputs they would by their age, and names with braces fail.
-        local=lambda wildcards: path_revision(fetch_model_files, config["models"][wildcards.base]["source"]),
+        local=lambda wildcards: path_revision(fetch_model_files, BASES[wildcards.base]["source"]),
     message:
         "Fetching and verifying the model {wildcards.base}"
     script:
@@ -30,7 +30,7 @@ rule fetch_model:
 
 rule lock_sources:
     input:
-        [kept_here(f"resources/models/{base}.json") for base in config["models"]],
+        [kept_here(f"resources/models/{base}.json") for base in BASES],
         kept_here("resources/corpus.json"),
         [kept_here("resources/questions.json")] if config["tasks"]["longbench"] else [],
     output:

@@ -58,7 +58,7 @@ FIGURES = [file for figure, files in DRAWN.items() for file in files]
 rule build_database:
     input:
         "results/documents.parquet",
-        expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
+        expand("results/tokens/model={base}/tokens.parquet", base=BASES),
         # A view finds the further files itself, and the tables below take all of them.
         [files[0] for files in (STAGES | TIMES_STAGES).values()],
         TABLES + TIMES_TABLES,
@@ -97,10 +97,10 @@ rule write_manifest:
     input:
         records=[
             kept_here(f"resources/{name}.json")
-            for name in [*(f"models/{base}" for base in config["models"]), "corpus"]
+            for name in [*(f"models/{base}" for base in BASES), "corpus"]
         ],
         made=[made_by(model) for model in MODELS],
-        tokens=expand("results/tokens/model={base}/tokens.parquet", base=config["models"]),
+        tokens=expand("results/tokens/model={base}/tokens.parquet", base=BASES),
         artefacts=[
             "results/documents.parquet",
             STAGES.values(),
@@ -124,7 +124,7 @@ rule write_manifest:
     params:
         code=code_hash("scripts/write_manifest.py"),
         models=list(MODELS),
-        bases=list(config["models"]),
+        bases=list(BASES),
         config=config,
     message:
         "Writing the manifest"

@@ -5,6 +5,7 @@ A key whose default is null "follows": it takes the value that its description n
 other key changed. Every job parses the configuration, so this module imports pydantic and yaml and nothing else.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -20,10 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from triaxis.base.checkpoints import STEP, TRAIN, measured_models, source_at
 from triaxis.base.choices import MethodName, PerturbationName, VariantName
 from triaxis.base.errors import UserError
-from triaxis.base.names import RANDOM, control_of, is_control
-from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, named, rank, refuse, shown
+from triaxis.base.names import ENDS, is_control
+from triaxis.base.section import ALL, LIST, NAME, Section, distinct, explain, from_text, named, rank, refuse, shown
 from triaxis.base.source_text import Source, parse_source, require_files, require_model
 
 # Keys of earlier versions, and what takes their place.
@@ -61,11 +63,19 @@ def _one_or_list(value: Any) -> Any:
     return [value] if isinstance(value, str) and not value.startswith("[") else value
 
 
-def _no_control(models: dict[str, Any]) -> dict[str, Any]:
+def _own_names(models: dict[str, Any]) -> dict[str, Any]:
     for name in models:
-        if is_control(name):
-            raise refuse(f"holds the name '{name}', but {RANDOM} is the end of a control's name: choose another")
+        if end := re.search(ENDS, name):
+            whose = "control" if is_control(name) else "checkpoint"
+            raise refuse(f"holds the name '{name}', but {end[0]} is the end of a {whose}'s name: choose another")
     return models
+
+
+def _nested(value: Any) -> Any:
+    """A mapping whose values, nested ones too, are read as YAML where they are text."""
+    if isinstance(value, dict):
+        return {key: _nested(own) for key, own in value.items()}
+    return [_nested(own) for own in value] if isinstance(value, list) else from_text(value)
 
 
 UNIQUE: Any = {"uniqueItems": True}
@@ -75,9 +85,10 @@ Number = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 SourceText = Annotated[str, Field(json_schema_extra={"pattern": r"^(hub|path|pypi):.+$"})]
+ModelText = Annotated[str, Field(json_schema_extra={"pattern": rf"^((hub|path|pypi):.+|{TRAIN})$"})]
 # Of one model: its source and digest, or those of all parts of a GGUF file.
 Sources = Annotated[
-    Annotated[SourceText, Tag(ALL)] | Annotated[list[SourceText], AfterValidator(distinct), Tag(LIST)],
+    Annotated[ModelText, Tag(ALL)] | Annotated[list[SourceText], AfterValidator(distinct), Tag(LIST)],
     Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
 ]
 Digests = Annotated[
@@ -85,6 +96,7 @@ Digests = Annotated[
     Discriminator(lambda value: LIST if isinstance(value, list) else ALL),
 ]
 Depths = Annotated[list[Fraction], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)]
+Numbers = Annotated[list[Number], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE)]
 Chosen = Annotated[
     Annotated[Literal["all"], Tag(ALL)]
     | Annotated[list[Number], AfterValidator(distinct), Field(min_length=1, json_schema_extra=UNIQUE), Tag(LIST)],
@@ -111,20 +123,83 @@ def _check_source(text: str, sha256: str | None, require: Callable[[Source], Non
         raise refuse(f"is missing: {text} needs the digest of its file, which sha256sum prints", "sha256")
 
 
+class Training(Section):
+    """How a model is trained on the corpus (source: train:)."""
+
+    architecture: Annotated[dict[str, Any], BeforeValidator(_nested), Field(min_length=1)] = Field(
+        description="A configuration of transformers: model_type and its sizes, such as {model_type: llama, "
+        "hidden_size: 192}; what it leaves out has transformers' defaults, but for the vocabulary, which is the "
+        "tokenizer's, and the context (max_position_embeddings), which is training.length"
+    )
+    vocabulary: Annotated[int, Field(ge=257)] | None = Field(
+        None,
+        description="Entries of a byte-level BPE tokenizer that is trained on the same documents; null is plain bytes",
+    )
+    length: Annotated[int, Field(ge=16)] = Field(
+        128, description="Tokens in a training sequence; at most architecture.max_position_embeddings, if that is given"
+    )
+    batch: Count = Field(24, description="Sequences in one forward pass")
+    accumulate: Count = Field(1, description="Forward passes whose gradients make one step")
+    steps: Count = Field(1600, description="Steps of the whole training, whichever of them are measured")
+    learning_rate: float = Field(1.0e-3, gt=0, description="The highest learning rate, of AdamW")
+    warmup: Number | None = Field(
+        None,
+        description="Steps in which the learning rate rises to it; then it falls to 0 as a half cosine. Null is a "
+        "twentieth of training.steps",
+    )
+    weight_decay: float = Field(0.1, ge=0, description="The weight decay of AdamW")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="The precision of the arithmetic; weights are float32 (bfloat16: autocast)"
+    )
+    heldout: Count = Field(
+        20, description="Documents that are held out: the model is trained on none of them, and measured on them alone"
+    )
+    split_seed: Number = Field(0, description="The seed of the choice of these documents")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kind = self.architecture.get("model_type")
+        if not isinstance(kind, str):
+            raise refuse("has no model_type: name one that transformers knows, such as llama", "architecture")
+        context = self.architecture.get("max_position_embeddings", self.length)
+        if isinstance(context, int) and self.length > context:
+            raise refuse(
+                f"is {self.length}, longer than the context, architecture.max_position_embeddings {context}: lower it",
+                "length",
+            )
+        if self.warmup is None:
+            self.warmup = self.steps // 20
+        if self.warmup > self.steps:
+            raise refuse(f"is {self.warmup}, more than training.steps {self.steps}: lower it", "warmup")
+        return self
+
+
 class Model(Section):
-    """One model."""
+    """One model, or a series of checkpoints of one, each of which is measured as a model of its own, NAME.stepN."""
 
     source: Sources = Field(
         description="Where the model lies: hub:OWNER/NAME@REVISION, path:FOLDER-OR-GGUF-FILE, or "
-        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL; a list of all parts of a GGUF file, if they come apart"
+        "pypi:PROJECT==VERSION/FILE-IN-THE-WHEEL; a list of all parts of a GGUF file, if they come apart. Of a series, "
+        f"a hub: or path: source in which {STEP} stands for a step's number, or {TRAIN}, which trains it here"
+    )
+    steps: Numbers | None = Field(
+        None, description="The steps of a series, those that are measured, such as [0, 512, 4000]; null is one model"
+    )
+    training: Training | None = None
+    seeds: Numbers | None = Field(
+        None,
+        description=f"Seeds of a training ({TRAIN}), each of which makes a series of its own, NAME.seedS; null is one "
+        "training, with seed 0",
     )
     sha256: Digests = Field(
         None,
         description="The expected digest of the file, needed for pypi and optional for a single path file; a list "
         "beside a list of sources",
     )
-    random_control: bool = Field(
-        True, description="Whether to measure NAME-random too, the same architecture with fresh random weights"
+    random_control: bool | None = Field(
+        None,
+        description="Whether to measure NAME-random too, the same architecture with fresh random weights; null is "
+        "true, and false for a series, which has one for all its steps if asked for",
     )
     random_seed: Number = Field(0, description="The seed of those random weights")
     capture: Literal["features", "logits"] = Field(
@@ -135,13 +210,56 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.random_control is None:
+            self.random_control = self.steps is None
+        self._check_training()
+        if self.steps is not None:
+            self._check_series(self.steps)
+        elif STEP in str(self.source):
+            raise refuse(f"has {STEP}, but no steps are given: list them, such as [0, 512, 4000]", "source")
+        else:
+            self._check_sources()
+        return self
+
+    def _check_training(self) -> None:
+        """What is for a model that is trained here is given for such a model, and for no other."""
+        if self.source != TRAIN:
+            for key in ("training", "seeds"):
+                if getattr(self, key) is not None:
+                    raise refuse(f"is given, but only a model of source '{TRAIN}' is trained here: take it out", key)
+            return
+        if self.training is None:
+            raise refuse(f"is missing: source '{TRAIN}' needs the architecture at least", "training")
+        if self.steps is None:
+            raise refuse(f"is missing: source '{TRAIN}' needs the steps to measure, such as [0, 100, 1600]", "steps")
+        if max(self.steps) > self.training.steps:
+            raise refuse(
+                f"holds {max(self.steps)}, beyond the last step, training.steps {self.training.steps}: lower it",
+                "steps",
+            )
+
+    def _check_series(self, steps: list[int]) -> None:
+        """The source of a series is one, and one for each step."""
+        if self.sha256 is not None:
+            raise refuse("is of one file, but a series has other files at each step: take it out", "sha256")
+        if self.source == TRAIN:
+            return
+        if not isinstance(self.source, str) or not self.source.startswith(("hub:", "path:")):
+            raise refuse(f"of a series is one hub: or path: source, or '{TRAIN}': give such a one", "source")
+        if STEP not in self.source:
+            raise refuse(
+                f"lacks {STEP}, so that all steps would be one model: put it where the number stands", "source"
+            )
+        for step in steps:
+            _check_source(source_at(self.source, step), None, require_model)
+
+    def _check_sources(self) -> None:
         sources = [self.source] if isinstance(self.source, str) else self.source
         digests = self.sha256 if isinstance(self.sha256, list) else [self.sha256] * len(sources)
         if len(digests) != len(sources) or (len(sources) > 1 and isinstance(self.sha256, str)):
             raise refuse(f"has not one for each of the {len(sources)} sources: give them in the same order", "sha256")
         for source, sha256 in zip(sources, digests, strict=True):
             _check_source(source, sha256, require_model)
-        return self
 
 
 class Dialect(Section):
@@ -572,9 +690,9 @@ class Config(Section):
 
     models: Annotated[
         dict[str, Model],
-        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": f"^(?!.*{RANDOM}$){NAME}$"}}),
+        Field(min_length=1, json_schema_extra={"propertyNames": {"pattern": rf"^(?!.*{ENDS}){NAME}$"}}),
         BeforeValidator(named),
-        AfterValidator(_no_control),
+        AfterValidator(_own_names),
     ] = Field(description="The language models to measure, each under a name of your own")
     corpus: Corpus
     lock: str | None = Field(
@@ -630,8 +748,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_length_models(self) -> Self:
         """Lengths are run on measured models whose queries and keys are had before rotation."""
-        rotary = {name: model for name, model in self.models.items() if model.capture == "features"}
-        measured = [*rotary, *(control_of(name) for name, model in rotary.items() if model.random_control)]
+        rotary = {name: model.model_dump() for name, model in self.models.items() if model.capture == "features"}
+        measured = measured_models(rotary)
         for name in self.length.models or []:
             if name not in measured:
                 raise refuse(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triaxis.base import files
+from triaxis.base.tables import with_series
 
 Array = NDArray[np.float64]
 Columns = dict[str, NDArray]
@@ -27,8 +28,8 @@ def stage(paths: str = "$files") -> str:
 
 
 def table(path: str = "$file") -> str:
-    """SQL for the rows of a CSV table with a column model, which stays text."""
-    return f"read_csv({path}, types = {{'model': 'VARCHAR'}})"
+    """SQL for the rows of a CSV table with a column model, which stays text, as does the series."""
+    return f"read_csv({path}, types = {{'model': 'VARCHAR', 'series': 'VARCHAR', 'step': 'INTEGER'}})"
 
 
 @contextmanager
@@ -74,9 +75,11 @@ def write_csv(path: str | Path, sql: str, parquet: Files, **parameters: Any) -> 
     """Write the rows of `sql` over the `parquet` files of a stage as CSV, floats in full, null as nothing. Raises
     UserError if the disk is full or may not be written, which DuckDB's own writer would not say in one line.
 
-    parameters: others of the query's, as for `rows`; a sequence is given as text.
+    A row of a model says of which series and step it is. parameters: others of the query's, as for `rows`; a sequence
+    is given as text.
     """
     with _asked(sql, {"files": parquet, **parameters}) as result, files.whole(path) as part, part.open("w") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(result.columns)
-        lines.writerows(result.fetchall())
+        found = [with_series(dict(zip(result.columns, row, strict=True))) for row in result.fetchall()]
+        lines.writerow(found[0] if found else result.columns)
+        lines.writerows(row.values() for row in found)

@@ -58,8 +58,8 @@ class Section(BaseModel):
         leaves = set(_leaves(kind))
         if str in leaves:
             return None if value == "null" and type(None) in leaves else value
-        read = _from_text(value)
-        items = [_from_text(item) for item in (read if isinstance(read, list) else [read])]
+        read = from_text(value)
+        items = [from_text(item) for item in (read if isinstance(read, list) else [read])]
         if int in leaves:
             items = [int(item) if isinstance(item, float) and item.is_integer() else item for item in items]
         return items if isinstance(read, list) else items[0]
@@ -165,7 +165,7 @@ def _leaves(kind: Any) -> Iterable[Any]:
             yield from _leaves(part)
 
 
-def _from_text(value: Any) -> Any:
+def from_text(value: Any) -> Any:
     """Text as YAML reads it, and numbers such as 1e-4, which YAML does not; other values as they are."""
     if not isinstance(value, str):
         return value

@@ -7,12 +7,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from triaxis.base.names import series_of, step_of
+
 # Names that a user chooses stay text, even one that looks like a number or a date.
-CHOSEN = {"model": pa.string(), "task": pa.string()}
+CHOSEN = {"model": pa.string(), "series": pa.string(), "task": pa.string()}
 
 
 def to_csv(rows: list[dict]) -> str:
-    """Rows as CSV, NaN as nothing, floats in the fewest digits that give them back: a table may be made of another."""
+    """Rows as CSV, NaN and None as nothing, floats in the fewest digits that give them back: a table may be made of
+    another. A row of a model says of which series and step it is, as `with_series` does."""
+    rows = [with_series(row) for row in rows]
     lines = [",".join(rows[0]), *(",".join(map(_text, row.values())) for row in rows)]
     return "\n".join(lines) + "\n"
 
@@ -24,8 +28,17 @@ def read_columns(path: str | Path) -> dict[str, NDArray]:
     return {name: (own.cast(pa.float64()) if pa.types.is_null(own.type) else own).to_numpy() for name, own in columns}
 
 
-def _text(value: str | int | float) -> str:
-    if value != value:
+def with_series(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the columns `series` and `step` behind `model`, its first, None for a model of no series; a row
+    without a column `model` is itself."""
+    if "model" not in row:
+        return row
+    own = {"model": row["model"], "series": series_of(row["model"]), "step": step_of(row["model"])}
+    return own | {name: value for name, value in row.items() if name not in own}
+
+
+def _text(value: str | int | float | None) -> str:
+    if value is None or value != value:
         return ""
     return repr(float(value)) if isinstance(value, float) else str(value)
 

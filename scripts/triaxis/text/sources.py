@@ -53,10 +53,13 @@ def read_lock(path: str | Path) -> dict[str, str]:
 
 
 def lock_of(lock: Mapping[str, str] | None, listed: str | Sequence[str]) -> dict[str, str] | None:
-    """What a lock says of the repository of a hub source, so that no other entry reruns it; None for other sources."""
+    """What a lock says of a hub source, so that no other entry reruns it, or, if it lacks that, of its repository;
+    None for other sources."""
     text = listed if isinstance(listed, str) else listed[0]
     if lock is None or not text.startswith("hub:"):
         return None
+    if text in lock:
+        return {text: lock[text]}
     return {key: lock[key] for key in sorted(lock) if key.partition("@")[0] == text.partition("@")[0]}
 
 

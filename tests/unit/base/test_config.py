@@ -73,6 +73,7 @@ SECTIONS = dict(sections(load(SCHEMA)))
 KEYS = [(place, key) for place, section in SECTIONS.items() for key in section["properties"]]
 # What a section below needs, so that the misspelt key is its only fault.
 OPTIONAL = {"longbench": {"source": "path:questions.zip"}, "harness": {"tasks": {"lambada_openai": "acc"}}}
+TRAINING = {"architecture": {"model_type": "llama"}, "steps": 20}
 
 
 # Unknown keys
@@ -84,6 +85,7 @@ def test_a_misspelt_key_is_named_with_the_nearest_one(place, key):
     names = ["tiny" if name == "*" else name for name in place]
     wrong = resolve(MINIMAL)
     wrong["tasks"] |= copy.deepcopy(OPTIONAL)
+    wrong["models"]["tiny"]["training"] = copy.deepcopy(TRAINING)
     section = at(wrong, ".".join(names)) if names else wrong
     section.pop(key, None)
     section[key + key[-1]] = None
@@ -134,6 +136,15 @@ def test_a_missing_key_is_named(place):
     assert message(config) == f"config key '{place}' is missing"
 
 
+SERIES = {"source": "hub:o/n@step{step}", "steps": [5]}
+TRAINED = {"source": "train:", "steps": [0, 20], "training": TRAINING}
+
+
+def trained(**changes) -> dict:
+    """A model that is trained here, keys of its training as `changes`."""
+    return TRAINED | {"training": TRAINING | changes}
+
+
 HUGE = 10**6
 DAY = datetime.date(2024, 1, 1)
 PYPI = "pypi:project==1.0/folder/file.gguf"
@@ -168,6 +179,12 @@ WRONG_VALUES = [
         {"x-random": {"source": "path:x"}},
         "'models' holds the name 'x-random', but -random is the end of a control's name",
     ),
+    (
+        "models",
+        {"x.step5": {"source": "path:x"}},
+        "'models' holds the name 'x.step5', but .step5 is the end of a checkpoint's name",
+    ),
+    ("models", {"x.seed0": {"source": "path:x"}}, "'models' holds the name 'x.seed0', but .seed0 is the end of a"),
     ("sequences", {1: 4}, "'sequences.1' is unknown; the keys here are count"),
     ("tasks.harness", {"tasks": {1: "acc"}}, "'tasks.harness.tasks' holds the name 1, which YAML reads as a number"),
     ("tasks.harness", {"tasks": {}}, "'tasks.harness.tasks': {} is empty"),
@@ -236,6 +253,34 @@ WRONG_VALUES = [
     ("length.models", ["big"], "'length.models' names 'big', which is none of the measured models with queries and"),
     ("length.passkey.lengths", [32], "'length.passkey.lengths.0': 32 is less than the minimum of 64"),
     ("length.factor", 0.5, "'length.factor': 0.5 is less than the minimum of 1"),
+    # series, and models that are trained here
+    ("models.x", SERIES | {"steps": [1, 1]}, "'models.x.steps' holds 1 twice"),
+    ("models.x", SERIES | {"steps": [0, -1]}, "'models.x.steps.1': -1 is less than the minimum of 0"),
+    ("models.x", SERIES | {"steps": []}, "'models.x.steps': [] is empty"),
+    ("models.x", SERIES | {"steps": 5}, "'models.x.steps': 5 is not a list"),
+    ("models.x", SERIES | {"steps": None}, "'models.x.source' has {step}, but no steps are given: list them"),
+    ("models.x", SERIES | {"source": "hub:o/n@step"}, "'models.x.source' lacks {step}, so that all steps would be one"),
+    ("models.x", SERIES | {"source": "hub:o/n@{step}/a"}, "'models.x.source' is wrong: hub:o/n@5/a names files"),
+    ("models.x", SERIES | {"source": "pypi:a==1/{step}.gguf"}, "'models.x.source' of a series is one hub: or path:"),
+    ("models.x", SERIES | {"source": ["path:a{step}"]}, "'models.x.source' of a series is one hub: or path: source"),
+    ("models.x", SERIES | {"sha256": "a" * 64}, "'models.x.sha256' is of one file, but a series has other files at"),
+    ("models.x", SERIES | {"seeds": [0]}, "'models.x.seeds' is given, but only a model of source 'train:' is trained"),
+    ("models.x", SERIES | {"training": TRAINING}, "'models.x.training' is given, but only a model of source 'train:'"),
+    ("models.x", TRAINED | {"training": None}, "'models.x.training' is missing: source 'train:' needs the arch"),
+    ("models.x", TRAINED | {"steps": None}, "'models.x.steps' is missing: source 'train:' needs the steps to measure"),
+    ("models.x", TRAINED | {"steps": [0, 21]}, "'models.x.steps' holds 21, beyond the last step, training.steps 20"),
+    ("models.x", TRAINED | {"seeds": [1, 1]}, "'models.x.seeds' holds 1 twice"),
+    ("models.x", TRAINED | {"source": "train:small"}, "'models.x.training' is given, but only a model of source"),
+    ("models.x", TRAINED | {"training": {}}, "'models.x.training.architecture' is missing"),
+    ("models.x", trained(architecture={}), "'models.x.training.architecture': {} is empty"),
+    ("models.x", trained(architecture={"hidden_size": 8}), "'models.x.training.architecture' has no model_type"),
+    (
+        "models.x",
+        trained(architecture={"model_type": "llama", "max_position_embeddings": 64}),
+        "'models.x.training.length' is 128, longer than the context, architecture.max_position_embeddings 64",
+    ),
+    ("models.x", trained(warmup=21), "'models.x.training.warmup' is 21, more than training.steps 20"),
+    ("models.x", trained(vocabulary=200), "'models.x.training.vocabulary': 200 is less than the minimum of 257"),
     # keys that cannot stand together
     ("fits.prefixes", [64, 300], "'fits.prefixes' holds 300, more than sequences.length 256: take it out, or raise"),
     ("dummies.distances", 257, "'dummies.distances' is 257, more than sequences.length 256: lower it, or raise"),
@@ -345,6 +390,7 @@ def test_a_lock_that_is_there_is_taken(tmp_path, monkeypatch):
         ("experiments", ["mechanism", "surgery"], ["mechanism", "surgery"]),
         ("models.tiny.random_control", "false", False),
         ("models.tiny.sha256", "null", None),
+        ("models.tiny.steps", "null", None),
         ("length.training_length", "null", None),
         ("length.models", "null", None),
         ("length.models", ["tiny", "tiny-random"], ["tiny", "tiny-random"]),
@@ -391,6 +437,9 @@ def test_a_minimal_configuration_gets_every_default():
         assert filled[section] == {name: sub["default"] for name, sub in own.items()}
     assert filled["models"]["tiny"] == {
         "source": "path:model",
+        "steps": None,
+        "training": None,
+        "seeds": None,
         "sha256": None,
         "random_control": True,
         "random_seed": 0,
@@ -413,6 +462,30 @@ def test_what_is_given_is_kept_and_the_rest_filled():
     assert filled["sequences"]["count"] == 3 and filled["sequences"]["length"] == 256
     assert given == before
     assert resolve(filled) == filled
+
+
+def test_a_series_has_no_control_unless_one_is_asked_for():
+    for given, filled in ((None, False), (True, True), (False, False)):
+        entry = SERIES | {"random_control": given}
+        assert resolve(MINIMAL | {"models": {"x": entry}})["models"]["x"]["random_control"] is filled
+    assert resolve(MINIMAL)["models"]["tiny"]["random_control"] is True
+
+
+def test_an_architecture_is_read_as_yaml_wherever_it_comes_from():
+    """Snakemake's command line hands values on as text."""
+    sizes = {"model_type": "llama", "hidden_size": "64", "rope_parameters": {"rope_theta": "1e4"}, "layer_types": ["a"]}
+    given = MINIMAL | {"models": {"x": trained(architecture=sizes)}}
+    assert resolve(given)["models"]["x"]["training"]["architecture"] == {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "rope_parameters": {"rope_theta": 1e4},
+        "layer_types": ["a"],
+    }
+
+
+def test_a_training_follows_its_steps_and_its_context_is_what_the_model_is_told():
+    filled = resolve(MINIMAL | {"models": {"x": trained(steps=200)}})["models"]["x"]["training"]
+    assert filled["warmup"] == 10 and filled["length"] == 128 and filled["vocabulary"] is None
 
 
 def test_one_configuration_does_not_change_the_defaults_of_the_next():
@@ -476,7 +549,10 @@ def test_the_schema_is_a_schema_and_refuses_what_the_models_refuse():
         ("sequences.count", 0),
         ("models", {}),
         ("models", {"x-random": {"source": "path:x"}}),
+        ("models", {"x.step5": {"source": "path:x"}}),
         ("models.tiny.source", "meta/llama"),
+        ("models.tiny.source", "train:small"),
+        ("models.tiny.steps", []),
         ("features.layers", "first"),
         ("features.layers", []),
         ("tolerance.fractions", [0.1, 0.1]),
@@ -504,7 +580,12 @@ def test_only_the_names_of_models_and_of_foreign_tasks_are_free():
             for name, sub in option.get("properties", {}).items():
                 yield from free(sub, (*at, name))
 
-    assert list(free(load(SCHEMA))) == [("models",), ("tasks", "harness", "tasks")]
+    names = [("models",), ("tasks", "harness", "tasks")]
+    assert list(free(load(SCHEMA))) == names
+
+    # An architecture has the keys that transformers gives it: they are checked there, when it is trained.
+    architecture = SECTIONS[("models", "*", "training")]["properties"]["architecture"]
+    assert architecture["type"] == "object" and architecture["additionalProperties"] is True
 
 
 def test_lines_of_the_page_are_short_but_for_its_tables():

@@ -168,3 +168,36 @@ def test_a_damaged_page_is_named_with_its_remedy(path):
     path.write_bytes(content)
     said = message(parquet.read_parquet, path)
     assert str(path) in said and "is damaged" in said and "delete it and rerun" in said
+
+
+# Series and steps
+
+
+@pytest.mark.parametrize(
+    ("model", "series", "step"), [("a", None, None), ("a.step512", "a", 512), ("b.seed1.step0", "b.seed1", 0)]
+)
+def test_each_row_of_a_models_file_says_of_which_series_and_step_it_is(tmp_path, model, series, step):
+    path = tmp_path / f"results/fits/model={model}/shard-0000.parquet"
+    parquet.write_parquet(path, TABLE, SCHEMA, {"model": "tiny"})
+    read = parquet.read_parquet(path)
+    assert read.column_names == ["sequence", "value", "series", "step"]
+    assert read.select(SCHEMA.names).schema.equals(SCHEMA)
+    assert read["series"].to_pylist() == [series] * 3 and read["step"].to_pylist() == [step] * 3
+    assert parquet.read_metadata(path) == {"model": "tiny"}
+
+
+def test_a_file_of_no_model_has_its_own_columns_alone(path):
+    assert parquet.read_parquet(path).column_names == SCHEMA.names
+
+
+@pytest.mark.parametrize("model", ["a", "a.step512"])
+def test_series_and_step_take_next_to_no_room(tmp_path, model):
+    values = np.random.default_rng(0).normal(size=10**6)
+    table = pa.table([np.arange(10**6, dtype=np.int32), values], schema=SCHEMA)
+    # Some writers name the columns that are worth a dictionary, or statistics.
+    options = {"use_dictionary": ["sequence"], "write_statistics": ["sequence"]}
+    for folder in ("", f"model={model}/"):
+        with parquet.parquet_writer(tmp_path / f"{folder}a.parquet", SCHEMA, {}, **options) as out:
+            out.write_table(table)
+    added = (tmp_path / f"model={model}/a.parquet").stat().st_size - (tmp_path / "a.parquet").stat().st_size
+    assert added < 0.01 * 10**6

@@ -17,11 +17,39 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     ]
     (tmp_path / "table.csv").write_text(tables.to_csv(rows))
     back = tables.from_csv(tmp_path / "table.csv")
-    assert [{name: type(value) for name, value in row.items()} for row in back] == [
-        {"model": str, "axes": str, "sequences": int, "r": float, "low": float, "random_r": float}
-    ] * 2
+    types = {"model": str, "series": str, "step": float}
+    types |= {"axes": str, "sequences": int, "r": float, "low": float, "random_r": float}
+    assert [{name: type(value) for name, value in row.items()} for row in back] == [types] * 2
     for row, other in zip(rows, back, strict=True):
-        assert {name: str(value) for name, value in row.items()} == {name: str(value) for name, value in other.items()}
+        assert {name: str(value) for name, value in row.items()} == {name: str(other[name]) for name in row}
+
+
+def test_a_row_of_a_model_says_of_which_series_and_step_it_is(tmp_path: Path) -> None:
+    rows = [{"model": model, "r": 0.5} for model in ("a", "a.step0", "b.seed1.step20", "a-random")]
+    text = tables.to_csv(rows)
+    assert text.splitlines() == [
+        "model,series,step,r",
+        *("a,,,0.5", "a.step0,a,0,0.5", "b.seed1.step20,b.seed1,20,0.5", "a-random,,,0.5"),
+    ]
+    (tmp_path / "table.csv").write_text(text)
+    assert tables.to_csv(tables.from_csv(tmp_path / "table.csv")) == text
+    found = query.rows(
+        f"SELECT model, series, step FROM {query.table()} ORDER BY r, model", file=tmp_path / "table.csv"
+    )
+    assert found[1] == {"model": "a-random", "series": None, "step": None}
+    assert found[-1] == {"model": "b.seed1.step20", "series": "b.seed1", "step": 20}
+    assert tables.to_csv([{"name": "a", "r": 1.0}]) == "name,r\na,1.0\n"
+
+
+def test_a_table_of_a_query_says_so_too(tmp_path: Path) -> None:
+    for model, step in (("a.step0", 0), ("a", None)):
+        path = tmp_path / f"model={model}/shard-0000.parquet"
+        table = COMPONENTS.empty_table().from_pylist([{"sequence": 0, "value": 1.5}], schema=COMPONENTS)
+        parquet.write_parquet(path, table, COMPONENTS, {})
+        query.write_csv(tmp_path / "table.csv", f"SELECT model, value FROM {query.stage()}", [path])
+        series = "" if step is None else "a"
+        line = f"{model},{series},{'' if step is None else step},1.5"
+        assert (tmp_path / "table.csv").read_text() == f"model,series,step,value\n{line}\n"
 
 
 @pytest.fixture

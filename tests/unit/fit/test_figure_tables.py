@@ -112,7 +112,11 @@ def test_pairs_are_averaged_over_layers_of_one_frequency_table(written):
         np.testing.assert_array_equal(whole.turns, [10, 0.5])
         np.testing.assert_array_equal([local.norm_share, whole.norm_share], [[1, 1], [1, 1]])  # of 0 and 2, and of 1
         np.testing.assert_allclose([local.f, whole.f], [[1 / 12] * 2, [1 / 24] * 2])
-    assert table.read_text().splitlines()[0].startswith("model,first_layer,layers,pair,frequency,turns,norm_share")
+    assert (
+        table.read_text()
+        .splitlines()[0]
+        .startswith("model,series,step,first_layer,layers,pair,frequency,turns,norm_share")
+    )
 
 
 def test_figures_of_pairs_have_a_line_for_each_frequency_table(written):

@@ -315,7 +315,7 @@ def test_the_headline_sets_each_model_beside_its_control():
 
 def test_csv_has_every_digit_and_nothing_for_nan():
     rows = [{"model": "a", "count": 3, "r": 0.5}, {"model": "b", "count": 4, "r": float("nan")}]
-    assert to_csv(rows) == "model,count,r\na,3,0.5\nb,4,\n"
+    assert to_csv(rows) == "model,series,step,count,r\na,,,3,0.5\nb,,,4,\n"
     read = list(csv.DictReader(io.StringIO(to_csv(headline(some_rows(), MECHANISM, list(MECHANISM))))))
     assert [row["random_r"] for row in read] == ["0.89", ""]
 
@@ -339,7 +339,8 @@ def test_csv_is_read_as_it_was_written(tmp_path):
     rows = [{"model": "7", "weights": "trained", "axes": FULL, "sequences": 8, "r": 0.5, "low": float("nan")}]
     (tmp_path / "rows.csv").write_text(to_csv(rows))
     (read,) = from_csv(tmp_path / "rows.csv")
-    assert np.isnan(read.pop("low")) and read == {key: value for key, value in rows[0].items() if key != "low"}
+    assert np.isnan([read.pop("low"), read.pop("step")]).all() and read.pop("series") == ""
+    assert read == {key: value for key, value in rows[0].items() if key != "low"}
     assert [type(value) for value in read.values()] == [str, str, str, int, float]
 
 

@@ -41,7 +41,7 @@ def test_a_file_that_cannot_grow_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_a_reader_may_have_duckdb_1_1(tmp_path):
     """A file begins with a checksum, "DUCK" and the number of its storage: 64 until DuckDB 1.1."""
-    (tmp_path / "axes.csv").write_text("model,r\n7,0.5\n")
+    (tmp_path / "axes.csv").write_text("model,series,step,r\n7,,,0.5\n")
     build_database(tmp_path / "triaxis.duckdb", {}, {"axes": str(tmp_path / "axes.csv")})
     head = (tmp_path / "triaxis.duckdb").read_bytes()[:20]
     assert head[8:12] == b"DUCK" and int.from_bytes(head[12:20], "little") == 64

@@ -13,6 +13,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
+from triaxis.base.checkpoints import with_weights
 from triaxis.base.errors import UserError
 from triaxis.base.source_text import parse_source
 from triaxis.text.sources import (
@@ -100,6 +101,7 @@ def test_a_lock_and_a_source_that_name_two_commits_are_refused(kinds, tmp_path):
 def test_a_source_sees_what_the_lock_says_of_its_own_repository():
     lock = {"hub:o/n@dev": COMMIT, "hub:o/n": OTHER, "hub:o/nn": OTHER, "hub:x/y@dev": OTHER}
     assert lock_of(lock, "hub:o/n@main") == {"hub:o/n@dev": COMMIT, "hub:o/n": OTHER}
+    assert lock_of(lock, "hub:o/n") == {"hub:o/n": OTHER}
     assert lock_of({}, "hub:o/n") == {}
     assert lock_of(None, "hub:o/n") is lock_of(lock, "path:hub:o/n") is None
 
@@ -374,6 +376,18 @@ def test_the_locked_commit_is_fetched(hub, tmp_path):
     model("hub:o/n@dev", tmp_path, None, {"hub:o/n@dev": COMMIT})
     assert [call[-1] for call in hub.calls] == [COMMIT] * 3
     assert "lock" in message(model, "hub:o/n@dev", tmp_path, None, {})
+
+
+def test_each_step_of_a_series_is_fetched_at_its_own_revision(hub, tmp_path):
+    entry = {"source": "hub:o/n@step{step}", "steps": [0, 512], "seeds": None, "sha256": None}
+    series = with_weights({"n": entry})
+    records = {name: model(own["source"], tmp_path / name) for name, own in series.items()}
+    assert list(records) == ["n.step0", "n.step512"]
+    assert [call[-1] for call in hub.calls if call[0] == "info"] == ["step0", "step512"]
+    assert [record["source"] for record in records.values()] == ["hub:o/n@step0", "hub:o/n@step512"]
+    # A step that is added to the lock, as to the series, is none of the others' business.
+    lock = {record["source"]: record["revision"] for record in records.values()}
+    assert lock_of(lock | {"hub:o/n@step1000": OTHER}, "hub:o/n@step512") == lock_of(lock, "hub:o/n@step512")
 
 
 def test_a_hub_models_configuration_is_checked_before_its_weights_are_fetched(hub, tmp_path):
