@@ -1,4 +1,5 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
+import json
 import math
 import re
 import subprocess
@@ -22,6 +23,7 @@ include: AT.format("rules/library.smk")
 include: AT.format("rules/common.smk")
 include: AT.format("rules/text.smk")
 include: AT.format("rules/model.smk")
+include: AT.format("rules/training.smk")
 include: AT.format("rules/fit.smk")
 include: AT.format("rules/mechanism.smk")
 include: AT.format("rules/length.smk")

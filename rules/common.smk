@@ -16,6 +16,14 @@ BASES = with_weights(config["models"])
 MEASURED = measured_models(config["models"])
 MODELS = {model: own.random_seed for model, own in MEASURED.items()}
 
+# The series that are trained here: {series: (name of its entry, seed)}.
+TRAINED = {
+    series: (name, seed)
+    for name, entry in config["models"].items()
+    if entry["source"] == TRAIN
+    for series, seed in series_in(name, entry).items()
+}
+
 # Models with pre-RoPE queries and keys, and models with logits only (no features, no mechanism).
 ROTARY = [model for model in MODELS if config["models"][entry_of(model)]["capture"] == "features"]
 ROTARY_BASES = [model for model in ROTARY if not is_control(model)]
@@ -89,6 +97,11 @@ def base_of(model):
     return MEASURED[model].base
 
 
+def split_of(base):
+    """The file that says which documents a model is measured on, if it is trained on the others."""
+    return [f"results/splits/model={entry_of(base)}/split.parquet"] if series_of(base) in TRAINED else []
+
+
 def record_of(wildcards):
     return kept_here(f"resources/models/{base_of(wildcards.model)}.json")
 
@@ -117,6 +130,26 @@ def outputs_of(name):
     """What a target of an experiment's name makes: its tables and figures."""
     own = EXPERIMENTS[name]
     return csv_of(own.tables) + [file for figure, one in own.figures.items() for file in one.files(figure)]
+
+
+def training_of(series):
+    """How a series is trained here, the section of its entry."""
+    return config["models"][TRAINED[series][0]]["training"]
+
+
+def training_digest(series):
+    """A digest of what makes the weights of a series, the documents apart."""
+    made_of = [training_of(series), TRAINED[series][1], RUN["device"], code_hash("scripts/train_model.py")]
+    return provenance.digest(made_of)
+
+
+def trained_of(wildcards):
+    """What train_model writes of a series. Steps that are added train it again, to the same weights: to a step that was
+    recorded from the same training, it is no newer."""
+    path = kept_here(f"resources/training/{wildcards.series}.json")
+    record = Path(f"resources/models/{wildcards.series}.step{wildcards.step}.json")
+    same = record.is_file() and json.loads(record.read_text()).get("training") == training_digest(wildcards.series)
+    return ancient(path) if same else path
 
 
 def made_by(model):

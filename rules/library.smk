@@ -11,7 +11,7 @@ if not REMOTE:
     sys.path.insert(0, str(PROJECT / "scripts"))
 try:
     from triaxis.base import provenance
-    from triaxis.base.checkpoints import measured_models, with_weights
+    from triaxis.base.checkpoints import TRAIN, measured_models, series_in, with_weights
     from triaxis.base.config import resolve
     from triaxis.base.errors import UserError
     from triaxis.base.names import entry_of, is_control, series_of

@@ -8,6 +8,9 @@ rule fetch_model:
         "logs/fetch_model/{base}.log",
     benchmark:
         "logs/fetch_model/{base}.tsv"
+    wildcard_constraints:
+        # Those that are trained here get their records from record_checkpoint.
+        base=one_of(base for base in BASES if series_of(base) not in TRAINED),
     localrule: True
     conda:
         "../envs/gpu.yaml"

@@ -95,10 +95,7 @@ rule build_database:
 
 rule write_manifest:
     input:
-        records=[
-            kept_here(f"resources/{name}.json")
-            for name in [*(f"models/{base}" for base in BASES), "corpus"]
-        ],
+        records=[kept_here(f"resources/{name}.json") for name in [*(f"models/{base}" for base in BASES), "corpus"]],
         made=[made_by(model) for model in MODELS],
         tokens=expand("results/tokens/model={base}/tokens.parquet", base=BASES),
         artefacts=[

@@ -39,6 +39,7 @@ use rule fetch_corpus as fetch_questions with:
 rule build_items:
     input:
         documents=lambda wildcards: [] if wildcards.task == "longbench" else "results/documents.parquet",
+        split=lambda wildcards: split_of(wildcards.base),
         questions=lambda wildcards: kept_here("resources/questions.json") if wildcards.task == "longbench" else [],
         record=kept_here("resources/models/{base}.json"),
     output:

@@ -59,6 +59,7 @@ rule read_documents:
 rule tokenize_documents:
     input:
         documents="results/documents.parquet",
+        split=lambda wildcards: split_of(wildcards.base),
         record=kept_here("resources/models/{base}.json"),
     output:
         "results/tokens/model={base}/tokens.parquet",

@@ -11,6 +11,7 @@ from triaxis.tasks.cloze import cloze_items
 from triaxis.tasks.passkey_items import passkey_items, read_filler
 from triaxis.tasks.schema import TASK_ITEMS
 from triaxis.text import sources
+from triaxis.text.split import read_measured
 from triaxis.text.tokens import prefix_tokens
 
 with reporting(snakemake.log[0]) as log:
@@ -38,8 +39,9 @@ with reporting(snakemake.log[0]) as log:
         )
         upstream = {"revision": record["revision"]}
     else:
-        texts = parquet.read_parquet(snakemake.input.documents)["text"].to_pylist()
-        upstream = parquet.read_metadata(snakemake.input.documents) | {"revision": record["revision"]}
+        documents, upstream = read_measured(snakemake.input.documents, snakemake.input.split)
+        texts = documents["text"].to_pylist()
+        upstream |= {"revision": record["revision"]}
         if task == "cloze":
             prompts = cloze_items(tokenizer, texts, context=options["context"], count=options["items"], **choice)
         else:

@@ -10,13 +10,14 @@ from triaxis.base.errors import reporting
 from triaxis.model.tokenizer import embedding_rows, load_tokenizer
 from triaxis.text import sources
 from triaxis.text.schema import TOKENS
+from triaxis.text.split import read_measured
 from triaxis.text.tokens import count_lost, prefix_tokens, require_rows, tokenize
 
 with reporting(snakemake.log[0]) as log:
     record = json.loads(Path(snakemake.input.record).read_text())
     sources.verify(record)
     tokenizer = load_tokenizer(record["folder"])
-    documents = parquet.read_parquet(snakemake.input.documents)
+    documents, upstream = read_measured(snakemake.input.documents, snakemake.input.split)
     prefix = prefix_tokens(tokenizer)
     tokens = pa.concat_tables(tokenize(documents, tokenizer)).cast(TOKENS)
     require_rows(tokens, prefix, embedding_rows(record["folder"]), tokenizer)
@@ -30,7 +31,6 @@ with reporting(snakemake.log[0]) as log:
             len(documents),
             100 * share,
         )
-    upstream = parquet.read_metadata(snakemake.input.documents)
     upstream |= {"model": snakemake.wildcards.base, "revision": record["revision"]}
     metadata = provenance.describe(snakemake.params, upstream)
     metadata |= {

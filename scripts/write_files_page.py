@@ -19,7 +19,7 @@ START, END = "<!-- written from the schemas: make docs -->", "<!-- end -->"
 SHARED = "base.parquet"
 MODULES = (
     *("text.schema", "attention.schema", "logits.schema", "fit.schema", "mechanism.schema", "surgery.schema"),
-    *("tolerance.schema", "tasks.schema", "text.joined", "length.schema"),
+    *("tolerance.schema", "tasks.schema", "text.split", "text.joined", "length.schema", "training.schema"),
 )
 
 
@@ -79,7 +79,7 @@ def stages() -> dict[str, tuple[str, str, list[tuple[str, str, str]]]]:
                 for taken in own.starred(name):
                     meanings |= (own if taken in own.nodes else shared).columns(taken)
                 columns = [(column, kind, meanings.get(column, "")) for column, kind in _types(getattr(content, name))]
-                found[match[1].split("/model=")[0]] = match[1], match[2], columns
+                found[re.split("/(?:model|series)=", match[1])[0]] = match[1], match[2], columns
     return found
 
 

@@ -1,0 +1,31 @@
+"""The columns of the training's stages."""
+
+import pyarrow as pa
+
+from triaxis.base.parquet import MATRIX
+
+# curves/series=SERIES/curve.parquet: a loss during a training
+CURVES = pa.schema(
+    [
+        ("step", pa.int32()),  # training steps until then
+        ("text", pa.string()),  # 'training', the mean over the steps since the last one, or 'held out'
+        ("loss", pa.float64()),  # nats a token
+    ]
+)
+# checkpoint_losses/model=MODEL/shard-NNNN.parquet: a token that a checkpoint predicts
+CHECKPOINT_LOSSES = pa.schema(
+    [
+        ("sequence", pa.int32()),  # number of the sequence, from 0
+        ("position", pa.int32()),  # position of the predicted token, from 1
+        ("loss", pa.float32()),  # nats
+    ]
+)
+# checkpoint_attention/model=MODEL/shard-NNNN.parquet: a head, by where it looks
+CHECKPOINT_ATTENTION = pa.schema(
+    [
+        *MATRIX,
+        ("previous", pa.float64()),  # attention on the token before, mean over the queries that have one
+        ("first", pa.float64()),  # attention on the first token, mean over the same queries
+        ("uniform", pa.float64()),  # what a head that looks at all keys alike gives each of them, the same mean
+    ]
+)
