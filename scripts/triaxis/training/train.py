@@ -28,6 +28,7 @@ from triaxis.base.errors import UserError
 LOGGED, SAVED = 100, 10
 # Held-out windows whose loss is measured, evenly spaced, at each step that is kept.
 EVALUATED = 256
+STATE = "trainer_state.json"
 
 
 class Windows(Dataset):
@@ -166,23 +167,27 @@ def train_model(
         report_to="none",
         disable_tqdm=True,
     )
+    left = last_checkpoint(scratch)
+    if left is not None and left.name == f"checkpoint-{options['steps']}":
+        # Killed after its last step: Trainer would take one more.
+        return curve_of(json.loads((left / STATE).read_text())["log_history"])
     trainer = Trainer(
         model, arguments, train_dataset=Windows(training), callbacks=[KeepSteps(steps, keep), Progress(), *callbacks]
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=None if left is None else str(left))
     return curve_of(trainer.state.log_history)
 
 
-def last_checkpoint(scratch: Path) -> str | None:
+def last_checkpoint(scratch: Path) -> Path | None:
     """The last whole checkpoint of a training that was killed, if there is one: Trainer writes its state last."""
-    found = {int(file.parent.name.split("-")[1]): file for file in scratch.glob("checkpoint-*/trainer_state.json")}
+    found = {int(file.parent.name.split("-")[1]): file for file in scratch.glob(f"checkpoint-*/{STATE}")}
     for step in sorted(found, reverse=True):
         try:
             json.loads(found[step].read_text())
         except ValueError:
             continue
-        return str(found[step].parent)
+        return found[step].parent
     return None
 
 
