@@ -43,8 +43,8 @@ SHARDS = [f"{i:04d}" for i in range(math.ceil(config["sequences"]["count"] / SHA
 CHOSEN = ["fit", *(config["experiments"] if ROTARY else [])]
 
 
-def in_figures(models):
-    """Those models that have a place in figures: of each series its last checkpoint, for its course has its own."""
+def latest(models):
+    """Those models, of each series its last checkpoint alone: its course has figures of its own."""
     last = {series_of(model): model for model in models}
     return [model for model in models if series_of(model) is None or last[series_of(model)] == model]
 
@@ -54,13 +54,13 @@ class Figure:
 
     inputs: the function's files, by argument; label: what the report calls it, `{model}` among it for a figure of
     each of the models `each`; shown: the format in the report; options: the function's other arguments, of which
-    `models` are those that it draws, as `in_figures` has them.
+    `models` are those that it draws, as `latest` has them.
     """
 
     def __init__(self, inputs, label, each=None, shown="svg", **options):
         self.inputs, self.label, self.shown = inputs, label, shown
-        self.each = None if each is None else in_figures(each)
-        self.options = options | ({"models": in_figures(options["models"])} if "models" in options else {})
+        self.each = None if each is None else latest(each)
+        self.options = options | ({"models": latest(options["models"])} if "models" in options else {})
 
     def path(self, name, kind):
         """Its file, with a wildcard if there is one a model."""

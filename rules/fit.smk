@@ -300,7 +300,7 @@ if config["fits"]["prefixes"]:
     rule tabulate_prefixes:
         input:
             fits=shards_of("fits"),
-            records=expand(kept_here("resources/models/{base}.json"), base=config["models"]),
+            records=expand(kept_here("resources/models/{base}.json"), base=BASES),
             additive=["results/tables/additive_prefixes.csv"] if "mechanism" in CHOSEN else [],
         output:
             report(
@@ -321,8 +321,8 @@ if config["fits"]["prefixes"]:
             runtime=growing(30),
         params:
             code=code_hash("scripts/tabulate_prefixes.py"),
-            models=list(MODELS),
-            bases=list(config["models"]),
+            # Each model and whose configuration says its training length.
+            bases={model: base_of(model) for model in MODELS},
             training_length=config["length"]["training_length"],
             samples=config["fits"]["bootstrap_samples"],
             seed=config["fits"]["bootstrap_seed"],

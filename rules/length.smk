@@ -14,8 +14,8 @@ LENGTH_OPTIONS = {
     for method in LENGTH["methods"]
 }
 
-# Without a choice, all models as trained: the losses of a control are those of guessing.
-LENGTH_MODELS = LENGTH["models"] or ROTARY_BASES
+# Without a choice, all models as trained, of a series the last checkpoint: the losses of a control are those of guessing.
+LENGTH_MODELS = LENGTH["models"] or latest(ROTARY_BASES)
 BY_METHOD = {
     stage: expand(
         "results/length/{stage}/model={model}/{method}.parquet",

@@ -82,7 +82,7 @@ rule build_database:
             "tokens": "results/tokens/model=*/*.parquet",
             # A whole stage, so that a view finds the shards of a later run too.
             **{
-                stage: f"{files[0].partition('model=')[0]}**/*.parquet"
+                stage: f"{re.split('(?:model|series)=', files[0])[0]}**/*.parquet"
                 for stage, files in (STAGES | TIMES_STAGES).items()
             },
         },

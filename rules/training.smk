@@ -2,6 +2,7 @@
 
 # The checkpoints of series whose queries and keys can be seen: what is learned, and when, is read off them.
 CHECKPOINTS = [model for model in ROTARY if series_of(model)]
+CURVES = [f"results/curves/series={series}/curve.parquet" for series in TRAINED]
 
 
 if TRAINED:
@@ -125,3 +126,85 @@ if CHECKPOINTS:
             "Measuring a checkpoint: {wildcards.model}, shard {wildcards.shard}"
         script:
             "../scripts/measure_checkpoint.py"
+
+    rule tabulate_training:
+        input:
+            fits=shards_of("fits", CHECKPOINTS),
+            additivity=shards_of("additivity", CHECKPOINTS),
+            patterns=shards_of("patterns", CHECKPOINTS),
+            checkpoint_losses=shards_of("checkpoint_losses", CHECKPOINTS),
+            checkpoint_attention=shards_of("checkpoint_attention", CHECKPOINTS),
+            curves=CURVES,
+        output:
+            training=report(
+                "results/tables/training.csv",
+                caption="../report/training_table.rst",
+                category="Training",
+                labels={"result": "every measure by step"},
+            ),
+            settling=report(
+                "results/tables/settling.csv",
+                caption="../report/settling_table.rst",
+                category="Training",
+                labels={"result": "when each measure settles"},
+            ),
+            losses=report(
+                ["results/tables/training_loss.csv"] if CURVES else [],
+                caption="../report/training_loss_table.rst",
+                category="Training",
+                labels={"result": "losses while training"},
+            ),
+        log:
+            "logs/tabulate_training.log",
+        benchmark:
+            "logs/tabulate_training.tsv"
+        conda:
+            "../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(30),
+        params:
+            code=code_hash("scripts/tabulate_training.py"),
+            models=CHECKPOINTS,
+            length=config["sequences"]["length"],
+            samples=config["fits"]["bootstrap_samples"],
+            seed=config["fits"]["bootstrap_seed"],
+        message:
+            "Tabulating what is learned, and when"
+        script:
+            "../scripts/tabulate_training.py"
+
+
+EXPERIMENTS["training"] = Experiment(
+    category="Training",
+    tables=["training", "settling", *(["training_loss"] if CURVES else [])],
+    stages={
+        **{stage: shards_of(stage, CHECKPOINTS) for stage in ("checkpoint_losses", "checkpoint_attention")},
+        "splits": [
+            f"results/splits/model={entry}/split.parquet"
+            for entry in dict.fromkeys(entry for entry, _ in TRAINED.values())
+        ],
+        "curves": CURVES,
+    },
+    figures={
+        "training": Figure(
+            {"table": "results/tables/training.csv", "settling": "results/tables/settling.csv"},
+            "every measure by step, {model}",
+            each=list(dict.fromkeys(map(entry_of, CHECKPOINTS))),
+        ),
+        **(
+            {"training_loss": Figure({"table": "results/tables/training_loss.csv"}, "losses while training")}
+            if CURVES
+            else {}
+        ),
+    },
+)
+
+
+if CHECKPOINTS:
+
+    rule training:
+        input:
+            outputs_of("training"),
+        localrule: True

@@ -104,7 +104,7 @@ Chosen = Annotated[
     BeforeValidator(_all_or_list),
 ]
 
-Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks"]
+Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks", "training"]
 
 
 # The sections
@@ -613,7 +613,7 @@ class Length(Section):
         Field(
             None,
             description="The measured models that are run, by name, random controls by theirs; null is all models as "
-            "trained",
+            "trained, of a series the last checkpoint",
         )
     )
     training_length: Annotated[int, Field(ge=16)] | None = Field(
@@ -740,6 +740,8 @@ class Config(Section):
                     "capture: logits; take it out",
                     key,
                 )
+            if "training" in asked and not any(m.steps and m.capture == "features" for m in self.models.values()):
+                raise refuse("names training, but no model is a series: give one of them steps, or take it out", key)
             if "tasks" in asked and not any(getattr(self.tasks, name) for name in TASKS):
                 keys = ", ".join(f"tasks.{name}" for name in TASKS)
                 raise refuse(f"names tasks, but {keys} are all null: give one of them", key)

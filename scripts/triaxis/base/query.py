@@ -27,9 +27,12 @@ def stage(paths: str = "$files") -> str:
     return f"read_parquet({paths}, hive_partitioning = true, hive_types_autocast = false)"
 
 
-def table(path: str = "$file") -> str:
-    """SQL for the rows of a CSV table with a column model, which stays text, as does the series."""
-    return f"read_csv({path}, types = {{'model': 'VARCHAR', 'series': 'VARCHAR', 'step': 'INTEGER'}})"
+def table(path: str | Path) -> str:
+    """SQL for the rows of a CSV table. Names that a user chooses stay text, also where they look like numbers."""
+    with Path(path).open() as file:
+        own = file.readline().strip().split(",")
+    types = {"model": "VARCHAR", "series": "VARCHAR", "step": "INTEGER"}
+    return f"read_csv('{path}', types = { ({name: kind for name, kind in types.items() if name in own}) })"
 
 
 @contextmanager

@@ -34,6 +34,6 @@ def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, st
     with duckdb.connect(str(path), config={"storage_compatibility_version": OLDEST}) as connection:
         connection.execute("CREATE SCHEMA tables")
         views = {name: query.stage(f"'{glob}'") for name, glob in stages.items()}
-        views |= {f"tables.{name}": query.table(f"'{file}'") for name, file in tables.items()}
+        views |= {f"tables.{name}": query.table(file) for name, file in tables.items()}
         for name, rows in views.items():
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")

@@ -33,9 +33,7 @@ def test_a_row_of_a_model_says_of_which_series_and_step_it_is(tmp_path: Path) ->
     ]
     (tmp_path / "table.csv").write_text(text)
     assert tables.to_csv(tables.from_csv(tmp_path / "table.csv")) == text
-    found = query.rows(
-        f"SELECT model, series, step FROM {query.table()} ORDER BY r, model", file=tmp_path / "table.csv"
-    )
+    found = query.rows(f"SELECT model, series, step FROM {query.table(tmp_path / 'table.csv')} ORDER BY r, model")
     assert found[1] == {"model": "a-random", "series": None, "step": None}
     assert found[-1] == {"model": "b.seed1.step20", "series": "b.seed1", "step": 20}
     assert tables.to_csv([{"name": "a", "r": 1.0}]) == "name,r\na,1.0\n"

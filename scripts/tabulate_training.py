@@ -1,0 +1,17 @@
+"""The tables of what is learned, and when: training.csv, settling.csv, and the losses of what was trained here."""
+
+from triaxis.base import files, tables
+from triaxis.base.errors import reporting
+from triaxis.training import summary
+
+with reporting(snakemake.log[0]):
+    params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
+    stages = {name: inputs[name] for name in summary.STAGES}
+    frame = summary.by_sequence(stages, params.length)
+    rows = summary.by_checkpoint(frame, params.models, params.samples, params.seed)
+    written = {outputs.training: rows, outputs.settling: summary.settling(rows)}
+    if inputs.curves:
+        written[outputs.losses] = summary.loss_curves(inputs.curves)
+    for path, content in written.items():
+        with files.whole(path) as part:
+            part.write_text(tables.to_csv(content))
