@@ -23,7 +23,7 @@ rule measure_mechanism:
     threads: 1
     resources:
         # A layer, and a key head with the queries that it serves.
-        mem_mb=by_tokens(2000, 250_000),
+        mem_mb=by_tokens(2000, 150_000),
         runtime=growing(60),
     params:
         code=code_hash("scripts/measure_mechanism.py"),
