@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length test test-cluster reliability lint docs bench models clean
+.PHONY: help run surgery tolerance tasks length training test test-cluster reliability lint docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -26,6 +26,8 @@ surgery: ## the same run and the causal test: the model on additive logits (minu
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
 tasks: ## the same run and tasks asked under these perturbations (minutes)
 length: ## the same run and lengths past the training length, plain attention beside LM-Infinite (minutes)
+training: ## a small model trained here, twice: what its checkpoints have learned, and lengths past its own (minutes)
+	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml
 surgery tolerance tasks length:
 	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
 

@@ -17,6 +17,20 @@ def test_a_ready_configuration_plans_its_run(workspace, configfile):
     assert run.rules["render_report"] == 1
 
 
+@pytest.mark.parametrize(
+    ("configfile", "fetched", "trained", "checkpoints", "shards"),
+    [("config/training.yaml", 0, 2, 16, 1), ("config/pythia.yaml", 23, 0, 23, 2)],
+)
+def test_a_configuration_of_series_plans_a_model_a_step(workspace, configfile, fetched, trained, checkpoints, shards):
+    workspace.configfile = configfile
+    run = workspace.dry()
+    assert run.status == 0, run.output
+    assert run.rules.get("fetch_model", 0) == fetched and run.rules.get("train_model", 0) == trained
+    assert run.rules["tokenize_documents"] == checkpoints
+    assert run.rules["measure_checkpoint"] == checkpoints * shards
+    assert run.rules["tabulate_training"] == run.rules["render_report"] == 1
+
+
 def test_a_users_models_replace_the_default_ones(workspace):
     """The default configuration lies under the user's: its model must not run along."""
     assert "smollm2" not in workspace.dry().output

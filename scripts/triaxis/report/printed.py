@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from triaxis.base.names import control_of, is_control
+from triaxis.base.names import control_of, is_control, series_of
+from triaxis.training.summary import LOSS, settling
 from triaxis.mechanism.names import SHARES
 
 Row = Mapping[str, Any]
@@ -158,6 +159,41 @@ def length_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return found
 
 
+# The measures of training.csv that the summary names, and how.
+LEARNED = {
+    "r distance+query+key": "r",
+    "r_additive": "r_additive",
+    "key_independence": "key independence",
+    "distance_independence": "distance independence",
+    "slow_norm_share": "slow pairs' norm",
+    "key_constancy": "key constancy",
+    "previous_token_attention": "previous-token attention",
+    "first_token_attention": "first-token attention",
+}
+
+
+def training_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """series -> its loss, when that settles, and which measures settle before it, with it and after it."""
+    by_series: dict[str, dict[str, Row]] = {}
+    for row in settling(rows):
+        by_series.setdefault(str(series_of(row["model"])), {})[row["measure"]] = row
+    found = []
+    for series, own in by_series.items():
+        loss = own[LOSS]
+        step = loss["settled"]
+        text = f"loss {number(loss['first_value'])} to {number(loss['last_value'])} nats a token, "
+        text += "not settled by the end" if step != step else f"settled by step {step:,.0f}"
+        for when in ("before the loss", "with the loss", "after the loss", "not by the end"):
+            names = [
+                f"{name}{'' if own[key]['settled'] != own[key]['settled'] else format(own[key]['settled'], ' ,.0f')}"
+                for key, name in LEARNED.items()
+                if key in own and own[key]["when"] == when
+            ]
+            text += f"; {when}: {', '.join(names)}" if names else ""
+        found.append((series, text))
+    return found
+
+
 def trained(rows: Sequence[Row]) -> list[str]:
     """The models of a table that are no random control, in its order."""
     return [model for model in dict.fromkeys(row["model"] for row in rows) if not is_control(model)]
@@ -178,4 +214,10 @@ def _beside(values: Mapping[tuple[str, str], float], model: str) -> str:
     return f"; random weights: {random}" if random else ""
 
 
-FACTS = {"surgery": surgery_facts, "tolerance": tolerance_facts, "tasks": task_facts, "length": length_facts}
+FACTS = {
+    "surgery": surgery_facts,
+    "tolerance": tolerance_facts,
+    "tasks": task_facts,
+    "length": length_facts,
+    "training": training_facts,
+}

@@ -129,3 +129,18 @@ def test_tasks_are_shown_beside_nothing_moved_and_random_weights():
 @pytest.mark.parametrize(("fractions", "shown"), [([0, 0.1, 1], 0.1), ([0, 0.05, 0.2], 0.05), ([0, 1], 1), ([0], 0)])
 def test_the_fraction_shown_is_the_nearest_to_ten_percent(fractions, shown):
     assert nearest(fractions) == shown
+
+
+def test_a_training_says_what_settles_before_and_after_the_loss():
+    courses = {"loss": [5, 3, 1, 1, 1], "r_additive": [5, 1, 1, 1, 1], "key_constancy": [5, 5, 5, 1, 1]}
+    courses |= {"slow_norm_share": [5, 4, 3, 2, 1]}
+    rows = [
+        {"model": f"m.seed0.step{1000 * step}", "layer": np.nan, "measure": measure, "value": value}
+        for measure, values in courses.items()
+        for step, value in enumerate(values)
+    ]
+    text = " ".join(" ".join(experiment_lines({"training": rows})).split())
+    assert text == (
+        "training m.seed0: loss 5.000 to 1.000 nats a token, settled by step 2,000; before the loss: r_additive 1,000; "
+        "after the loss: key constancy 3,000; not by the end: slow pairs' norm"
+    )
