@@ -5,8 +5,8 @@ from textwrap import wrap
 from typing import Any
 
 from triaxis.base.names import control_of, is_control, series_of
-from triaxis.training.summary import LOSS, settling
 from triaxis.mechanism.names import SHARES
+from triaxis.training.summary import LOSS, settling
 
 Row = Mapping[str, Any]
 
