@@ -10,8 +10,7 @@ with reporting(snakemake.log[0]):
     frame = summary.by_sequence(stages, params.length)
     rows = summary.by_checkpoint(frame, params.models, params.samples, params.seed)
     written = {outputs.training: rows, outputs.settling: summary.settling(rows)}
-    if inputs.curves:
-        written[outputs.losses] = summary.loss_curves(inputs.curves)
+    written |= {path: summary.loss_curves(inputs.curves) for path in outputs.losses}
     for path, content in written.items():
         with files.whole(path) as part:
             part.write_text(tables.to_csv(content))

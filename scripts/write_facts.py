@@ -1,6 +1,7 @@
 """Write what README.md and docs/ say was measured, from the tables in docs/results/: `make docs`.
 
-`write_facts.py RESULTS` copies the tables of the run in RESULTS there first.
+`write_facts.py RESULTS` copies the tables of the run in RESULTS there first, and `write_facts.py RESULTS FOLDER` to
+FOLDER, another of those whose pages quote the tables beside them: docs/results/training.
 """
 
 import sys
@@ -12,6 +13,14 @@ from triaxis.report.facts import BLOCK, Facts, copy_figure, copy_run
 
 PROJECT = Path(__file__).resolve().parents[1]
 TABLES, TEMPLATES = PROJECT / "docs/results", PROJECT / "report/facts"
+# What of a run's figures the pages show: folder of its tables -> figure -> its copy.
+FIGURES = {
+    TABLES: {"heads": PROJECT / "docs/heads.png"},
+    TABLES / "training": {
+        "training-small": TABLES / "training/training.png",
+        "training_loss": TABLES / "training/loss.png",
+    },
+}
 
 
 def pages() -> list[Path]:
@@ -19,21 +28,28 @@ def pages() -> list[Path]:
     return [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 
 
-def write(results: Path | None) -> None:
-    """Fill the blocks of every page; results: the folder of a run whose tables are copied first."""
+def facts_of(page: Path) -> Facts:
+    """The tables that a page quotes: those beside it, or else those of the default run."""
+    beside = page.parent if (page.parent / "run.json").exists() else TABLES
+    return Facts(beside, TEMPLATES)
+
+
+def write(results: Path | None, folder: Path) -> None:
+    """Fill the blocks of every page; results: the folder of a run whose tables are copied to `folder` first."""
     if results is not None:
-        copy_run(results, TABLES)
-        copy_figure(results / "figures/heads.png", PROJECT / "docs/heads.png")
-    facts = Facts(TABLES, TEMPLATES)
+        copy_run(results, folder)
+        for figure, copy in FIGURES[folder].items():
+            copy_figure(results / f"figures/{figure}.png", copy)
     for page in pages():
         text = page.read_text()
         if BLOCK.search(text):
             with files.whole(page) as part:
-                part.write_text(facts.fill(text))
+                part.write_text(facts_of(page).fill(text))
 
 
 if __name__ == "__main__":
     try:
-        write(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+        given = [Path(argument) for argument in sys.argv[1:]]
+        write(given[0] if given else None, given[1].resolve() if len(given) > 1 else TABLES)
     except UserError as error:
         sys.exit(f"ERROR: {error}")

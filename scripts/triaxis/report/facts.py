@@ -24,7 +24,10 @@ from triaxis.base.tables import CHOSEN, from_csv
 Row = dict[str, Any]
 
 # What is copied of a run: tables of its experiments, and how it was made.
-TABLES = ("headline", "axes", "mechanism", "surgery", "tolerance", "tolerance_link", "tasks", "length")
+TABLES = (
+    *("headline", "axes", "mechanism", "surgery", "tolerance", "tolerance_link", "tasks", "length"),
+    *("training", "settling"),
+)
 MADE_OF = ("config", "sources", "models", "packages")
 WIDTH = 100
 FRACTION = re.compile(r"-?\d+(\.\d+(e[-+]?\d+)?|e[-+]?\d+)")
@@ -77,7 +80,7 @@ class Facts:
         self.environment = Environment(
             loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.filters |= {"fixed": fixed, "percent": percent}
+        self.environment.filters |= {"fixed": fixed, "percent": percent, "step": step}
         model = next(iter(self.run["config"]["models"]))
         self.environment.globals |= {
             "rows": self.rows,
@@ -132,6 +135,11 @@ def fixed(value: float, digits: int = 3) -> str:
     if value != value:
         raise UserError("a number is missing in the table")
     return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def step(value: float) -> str:
+    """A training step, or that there is none."""
+    return "not by the end" if value != value else f"{value:,.0f}"
 
 
 def percent(value: float, digits: int = 1) -> str:

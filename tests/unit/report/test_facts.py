@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from triaxis.base.errors import UserError
-from triaxis.report.facts import BLOCK, TABLES, Facts, claim, copy_run, fixed, interval, percent, reflow
-from write_facts import PROJECT, TEMPLATES, pages
+from triaxis.report.facts import BLOCK, TABLES, Facts, claim, copy_run, fixed, interval, percent, reflow, step
+from write_facts import PROJECT, TEMPLATES, facts_of, pages
 from write_facts import TABLES as COMMITTED
 
 # A number that only a run can have given: three decimals or more, or any decimal as a percentage, in nats, in logits,
@@ -29,15 +29,10 @@ def typed_numbers(page: str) -> list[str]:
     return [found for found in MEASURED.findall(UNREAD.sub("", page)) if found not in QUOTED]
 
 
-@pytest.fixture(scope="module")
-def committed() -> Facts:
-    return Facts(COMMITTED, TEMPLATES)
-
-
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(PROJECT).as_posix())
-def test_prose_is_what_the_tables_give(page, committed):
+def test_prose_is_what_the_tables_give(page):
     text = page.read_text()
-    assert committed.fill(text) == text, "run `make docs`"
+    assert facts_of(page).fill(text) == text, "run `make docs`"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(PROJECT).as_posix())
@@ -137,6 +132,7 @@ def test_a_page_that_names_no_template_is_refused(facts):
 
 
 def test_numbers_are_rounded_and_signs_are_minus_signs():
+    assert step(1200.0) == "1,200" and step(float("nan")) == "not by the end"
     assert fixed(0.88749) == "0.887" and fixed(-1.25, 1) == "−1.2" and fixed(1234.5, 1) == "1,234.5"
     assert percent(0.0579) == "5.8 %" and percent(0.1, 0) == "10 %"
 
