@@ -8,8 +8,7 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.mechanism.heads import batches
 from triaxis.mechanism.layers import read_layers, write_stages
-from triaxis.mechanism.measure import Mechanism
-from triaxis.mechanism.schema import SCHEMAS
+from triaxis.mechanism.measure import SCHEMAS, Mechanism
 
 with reporting(snakemake.log[0]):
     params, path = snakemake.params, snakemake.input.features

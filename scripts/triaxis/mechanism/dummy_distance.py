@@ -54,8 +54,8 @@ def key_spectrum(query: Tensor, key: Tensor) -> Tensor:
     with c_0 = 0, since a constant is free.
 
     query, key: (..., length, components). With n keys before key n, their mean k', and the mean q' of the queries from
-    n on, c_n is q' conj(k_n - k') and, of each earlier key, the same over the number of keys up to it. docs/method/
-    mechanism.md, "The fit of queries and keys, without solving"."""
+    n on, c_n is q' conj(k_n - k') and, of each earlier key, the same over the number of keys up to it.
+    docs/method/mechanism.md, "The fit of queries and keys, without solving"."""
     length = query.shape[-2]
     before = torch.arange(1, length, dtype=torch.float64, device=query.device)[:, None]
     news = key[..., 1:, :] - key.cumsum(-2)[..., :-1, :] / before

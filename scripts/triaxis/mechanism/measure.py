@@ -26,6 +26,8 @@ from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS, RELATED
 
 Tensor = torch.Tensor
 
+SCHEMAS = {"additivity": ADDITIVITY, "dummies": DUMMIES, "patterns": PATTERNS, "related": RELATED}
+
 # Of the scrambled phases, beside the numbers of sequence, layer and key head.
 SEED = 0
 

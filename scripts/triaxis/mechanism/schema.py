@@ -65,4 +65,3 @@ RELATED = pa.schema(
         ("offset_share", pa.float64()),  # their share of the norm of the keys
     ]
 )
-SCHEMAS = {"additivity": ADDITIVITY, "dummies": DUMMIES, "patterns": PATTERNS, "related": RELATED}

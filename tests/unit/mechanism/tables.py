@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from triaxis.attention.rope import Rotary
 from triaxis.logits.features import Features
 from triaxis.mechanism.heads import batches
-from triaxis.mechanism.measure import Mechanism
-from triaxis.mechanism.schema import SCHEMAS
+from triaxis.mechanism.measure import SCHEMAS, Mechanism
 
 
 def tables_of(mechanism: Mechanism, layers: Sequence[Features], rotaries: Mapping[int, Rotary]) -> dict[str, pa.Table]:

@@ -13,8 +13,8 @@ from triaxis.logits import features_file
 from triaxis.logits.features import Features
 from triaxis.mechanism import heads, layers
 from triaxis.mechanism.layers import read_layers, write_stages
-from triaxis.mechanism.measure import Mechanism
-from triaxis.mechanism.schema import ADDITIVITY, SCHEMAS
+from triaxis.mechanism.measure import SCHEMAS, Mechanism
+from triaxis.mechanism.schema import ADDITIVITY
 from unit.mechanism.tables import column, tables_of, where
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
