@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length training test test-cluster reliability lint docs bench models clean
+.PHONY: help run surgery tolerance tasks length long training test test-cluster reliability lint docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -30,6 +30,11 @@ training: ## a small model trained here, twice: what its checkpoints have learne
 	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml
 surgery tolerance tasks length:
 	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
+
+long: .venv/.locked ## the default model over its whole context, 8,192 tokens, in runs/long (minutes)
+	@mkdir -p runs/long
+	$(BIN)/snakemake --cores $(CORES) --directory runs/long --configfile config/long.yaml
+	@cd runs/long && $(CURDIR)/$(BIN)/python $(CURDIR)/scripts/print_headline.py
 
 # In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end

@@ -1,17 +1,22 @@
 """The ready configurations plan what they promise, and sources can be pinned."""
 
 import json
+import subprocess
 
 import pytest
+import yaml
+
+from pipeline.conftest import PROJECT
 
 
-@pytest.mark.parametrize("configfile", ["config.yaml", "config/paper.yaml"])
-def test_a_ready_configuration_plans_its_run(workspace, configfile):
+@pytest.mark.parametrize(
+    ("configfile", "models", "shards"),
+    [("config.yaml", 1, 1), ("config/long.yaml", 1, 1), ("config/paper.yaml", 4, 50)],
+)
+def test_a_ready_configuration_plans_its_run(workspace, configfile, models, shards):
     workspace.configfile = configfile
     run = workspace.dry()
     assert run.status == 0, run.output
-    models = 1 if configfile == "config.yaml" else 4
-    shards = 1 if configfile == "config.yaml" else 50
     assert run.rules["fetch_model"] == models
     assert run.rules["extract_features"] == 2 * models * shards
     assert run.rules["render_report"] == 1
@@ -29,6 +34,22 @@ def test_a_configuration_of_series_plans_a_model_a_step(workspace, configfile, f
     assert run.rules["tokenize_documents"] == checkpoints
     assert run.rules["measure_checkpoint"] == checkpoints * shards
     assert run.rules["tabulate_training"] == run.rules["render_report"] == 1
+
+
+def test_the_long_run_forms_no_whole_matrix_and_measures_the_default_model():
+    """A head of 8,192 tokens has 34 million cells."""
+    default, own = (yaml.safe_load((PROJECT / file).read_text()) for file in ("config.yaml", "config/long.yaml"))
+    model = own["models"]["smollm2-135m"]
+    assert model.items() <= default["models"]["smollm2-135m"].items()
+    assert own["logits"]["keep"] != "all"
+    assert max(own["fits"]["prefixes"]) < own["sequences"]["length"] == 8192
+    assert own["sequences"]["count"] <= own["sequences"]["per_document"], "the corpus is one document"
+
+
+def test_the_long_run_leaves_the_default_run_as_it_is():
+    plan = subprocess.run(["make", "--dry-run", "long"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert plan.returncode == 0, plan.stderr
+    assert "--directory runs/long --configfile config/long.yaml" in plan.stdout
 
 
 def test_a_users_models_replace_the_default_ones(workspace):
