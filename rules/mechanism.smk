@@ -98,7 +98,6 @@ rule tabulate_mechanism:
         code=code_hash("scripts/tabulate_mechanism.py"),
         models=ROTARY,
         length=config["sequences"]["length"],
-        prefixes=PREFIXES,
         samples=config["fits"]["bootstrap_samples"],
         seed=config["fits"]["bootstrap_seed"],
     message:

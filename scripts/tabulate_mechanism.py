@@ -15,15 +15,12 @@ with reporting(snakemake.log[0]):
     null_r = {model: closed_form.null_r_additive(own, params.length) for model, own in rotaries.items()}
     judged = params.samples, params.seed
     queries = summary.additivity_by_sequence(inputs.additivity)
-    made = {
-        "mechanism": summary.mechanism_by_model(
-            queries, inputs.dummies, inputs.patterns, null_r, params.length, *judged
-        )
-    }
-    if params.prefixes:
-        made["prefixes"] = summary.additive_by_prefix(queries, params.models, *judged)
-    for name, rows in made.items():
-        with files.whole(outputs[name]) as part:
+    stages = inputs.dummies, inputs.patterns
+    made = {outputs.mechanism: summary.mechanism_by_model(queries, *stages, null_r, params.length, *judged)}
+    # None, or the one table.
+    made |= {path: summary.additive_by_prefix(queries, params.models, *judged) for path in outputs.prefixes}
+    for path, rows in made.items():
+        with files.whole(path) as part:
             part.write_text(tables.to_csv(rows))
     query.write_csv(outputs.additive, summary.ADDITIVE, inputs.additivity, length=params.length)
     query.write_csv(outputs.pairs, summary.PAIRS, inputs.patterns, **summary.frequency_tables(rotaries))
