@@ -104,9 +104,8 @@ def plot_training(courses: Courses, settled: Sequence[float]) -> Figure:
     by_layer.plot([], [], color="black", linewidth=1.4, label="all layers")
     by_layer.plot([], [], color="black", linewidth=0.5, linestyle=":", label="the loss has settled")
     by_layer.legend(loc="upper center")
-    figure.colorbar(
-        colours, ax=by_layer, location="bottom", label="layer", fraction=0.12, ticks=MaxNLocator(integer=True)
-    )
+    scale = by_layer.inset_axes((0.1, 0.35, 0.8, 0.07))
+    figure.colorbar(colours, cax=scale, orientation="horizontal", label="layer", ticks=MaxNLocator(integer=True))
     for panel in list(panels.values())[-3:]:
         panel.tick_params(labelbottom=True)
     figure.supxlabel("training step", fontsize=8)
