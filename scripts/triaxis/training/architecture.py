@@ -10,6 +10,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig,
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from triaxis.base.errors import UserError
+from triaxis.model.causal import require_causal
 
 KEY = "training.architecture"
 # Numbers of tokens that a byte-level vocabulary does not have; transformers' defaults would be some of its bytes.
@@ -43,7 +44,7 @@ def make_config(architecture: Mapping[str, Any], length: int, vocabulary: int) -
     try:
         config = config_class(**{**dict.fromkeys(SPECIAL), **sizes})
     except Exception as error:  # each type checks its own sizes, in its own way
-        raise UserError(f"{KEY} is refused by transformers: {_first_line(error)}") from error
+        raise UserError(f"{KEY} is refused by transformers: {_in_one_line(error)}") from error
     context = config_class.attribute_map.get("max_position_embeddings", "max_position_embeddings")
     if not {context, "max_position_embeddings"} & set(sizes):
         setattr(config, context, length)
@@ -56,13 +57,18 @@ def make_config(architecture: Mapping[str, Any], length: int, vocabulary: int) -
 
 
 def make_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    """A model of `config` with random weights, float32. Raises UserError if its sizes do not go together."""
+    """A model of `config` with random weights, float32.
+
+    Raises UserError if its sizes do not go together, or if a token of it sees later ones: it would be trained to copy.
+    """
     torch.manual_seed(seed)
     try:
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     except Exception as error:  # bare: from the layers that do not fit
-        raise UserError(f"{KEY} makes no model: {_first_line(error)}") from error
+        raise UserError(f"{KEY} makes no model: {_in_one_line(error)}") from error
+    require_causal(model)
+    return model
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
