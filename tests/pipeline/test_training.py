@@ -14,17 +14,11 @@ from safetensors.torch import load_file
 from pipeline import tiny
 from pipeline.conftest import Workspace
 from pipeline.test_bad_input import complaint
+from small_llama import SMALL_LLAMA
 from triaxis.base import parquet, tables
 
 TRAINING = {
-    "architecture": {
-        "model_type": "llama",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    },
+    "architecture": SMALL_LLAMA,
     "length": 32,
     "batch": 4,
     "steps": 20,

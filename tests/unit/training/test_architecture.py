@@ -3,30 +3,23 @@
 import pytest
 import torch
 
+from small_llama import SMALL_LLAMA
 from triaxis.base.errors import UserError
 from triaxis.model.loading import training_length_of
 from triaxis.training.architecture import make_config, make_model
 
-SIZES = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2}
 
 
 def test_a_model_has_the_sizes_given_and_the_rest_from_transformers():
-    config = make_config(SIZES | {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}, 64, 256)
+    config = make_config(SMALL_LLAMA | {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}, 64, 256)
     assert (config.hidden_size, config.vocab_size, config.rope_parameters["rope_theta"]) == (32, 256, 500.0)
     assert config.bos_token_id is config.eos_token_id is config.pad_token_id is None
     model = make_model(config, 0)
     assert model.dtype == torch.float32 and len(model.model.layers) == 2
 
 
-@pytest.mark.parametrize("sizes", [SIZES, GPT2])
+@pytest.mark.parametrize("sizes", [SMALL_LLAMA, GPT2])
 def test_the_context_is_the_training_length_unless_it_is_given(sizes):
     assert training_length_of(make_config(sizes, 64, 256)) == 64
     assert training_length_of(make_config(sizes | {"max_position_embeddings": 128}, 64, 256)) == 128
@@ -40,7 +33,7 @@ def test_a_context_under_its_own_name_counts():
 
 
 def test_weights_are_those_of_their_seed():
-    config = make_config(SIZES, 64, 256)
+    config = make_config(SMALL_LLAMA, 64, 256)
     first, again, other = (make_model(config, seed).lm_head.weight for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -59,14 +52,12 @@ def test_weights_are_those_of_their_seed():
 )
 def test_what_makes_no_model_is_one_line(changes, says):
     with pytest.raises(UserError, match=says) as caught:
-        make_model(make_config(SIZES | changes, 64, 256), 0)
+        make_model(make_config(SMALL_LLAMA | changes, 64, 256), 0)
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_that_sees_later_tokens_is_not_trained():
-    sizes = {
-        key: SIZES[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    }
+    sizes = {key: size for key, size in SMALL_LLAMA.items() if key not in ("model_type", "num_key_value_heads")}
     with pytest.raises(UserError, match="type 'bert' is not causal"):
         make_model(make_config(sizes | {"model_type": "bert"}, 64, 256), 0)
     make_model(make_config(sizes | {"model_type": "bert", "is_decoder": True}, 64, 256), 0)

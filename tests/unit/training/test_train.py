@@ -13,20 +13,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from small_llama import SMALL_LLAMA
 from triaxis.base.errors import UserError
 from triaxis.training.architecture import make_config, make_model
 from triaxis.training.train import curve_of, cut_windows, last_checkpoint, require_windows, save_checkpoint, train_model
 from triaxis.training.vocabulary import make_tokenizer
 
-SIZES = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "attention_dropout": 0.1,  # so that random states have to be restored
-}
+SIZES = SMALL_LLAMA | {"attention_dropout": 0.1}  # so that random states have to be restored
 OPTIONS = {
     "length": 16,
     "batch": 3,
