@@ -9,9 +9,10 @@ from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.model.tokenizer import embedding_rows, load_tokenizer
 from triaxis.text import sources
+from triaxis.text.prompts import as_ranges
 from triaxis.text.schema import TOKENS
 from triaxis.text.split import read_measured
-from triaxis.text.tokens import count_lost, prefix_tokens, require_rows, tokenize
+from triaxis.text.tokens import count_lost, ordinary_tokens, prefix_tokens, require_rows, tokenize
 
 with reporting(snakemake.log[0]) as log:
     record = json.loads(Path(snakemake.input.record).read_text())
@@ -20,7 +21,8 @@ with reporting(snakemake.log[0]) as log:
     documents, upstream = read_measured(snakemake.input.documents, snakemake.input.split)
     prefix = prefix_tokens(tokenizer)
     tokens = pa.concat_tables(tokenize(documents, tokenizer)).cast(TOKENS)
-    require_rows(tokens, prefix, embedding_rows(record["folder"]), tokenizer)
+    rows = embedding_rows(record["folder"])
+    require_rows(tokens, prefix, rows, tokenizer)
 
     changed, lost = count_lost(documents, tokens, tokenizer)
     share = lost / sum(documents["characters"].to_pylist())
@@ -35,6 +37,7 @@ with reporting(snakemake.log[0]) as log:
     metadata = provenance.describe(snakemake.params, upstream)
     metadata |= {
         "prefix": json.dumps(prefix),
+        "ordinary": json.dumps(as_ranges(ordinary_tokens(tokenizer, rows))),
         "documents_changed": str(changed),
         "characters_lost": str(lost),
         "share_lost": repr(share),

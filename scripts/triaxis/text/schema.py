@@ -24,8 +24,8 @@ TOKENS = pa.schema(
 SEQUENCES = pa.schema(
     [
         ("sequence", pa.int32()),  # number of the sequence, from 0
-        ("document", pa.int32()),  # number of the document that it is a window of
-        ("offset", pa.int32()),  # where the window starts in the document's tokens
+        ("document", pa.int32()),  # number of the document that it is a window of; null of a prompt
+        ("offset", pa.int32()),  # where the window starts in the document's tokens; null likewise
         ("length", pa.int32()),  # tokens, leading special tokens included
         ("tokens", pa.list_(pa.int32())),  # token ids
     ]

@@ -80,6 +80,16 @@ def require_rows(
         )
 
 
+def ordinary_tokens(tokenizer: "PreTrainedTokenizerBase", rows: int | None) -> list[int]:
+    """The tokens that a text is made of, ascending: neither special nor unknown, and among the `rows` that the model
+    has a vector for; None for a number that is not known."""
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    left_out = special | set(tokenizer.all_special_ids) | _unknown(tokenizer)
+    return sorted(
+        number for number in tokenizer.get_vocab().values() if number not in left_out and (rows is None or number < rows)
+    )
+
+
 def count_lost(documents: pa.Table, tokens: pa.Table, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:
     """How many documents their tokens do not give back as they were, and how many characters those lose.
 
