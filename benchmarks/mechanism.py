@@ -94,7 +94,7 @@ def against_length() -> list[tuple[str, str, str]]:
 def run_layer(length: int) -> tuple[float, int]:
     """Seconds, and bytes of peak memory beyond what there was before, of one layer."""
     torch.set_num_threads(1)
-    mechanism, layer = Mechanism(length, CELLS, CELLS), make_layer(length)
+    mechanism, layer = Mechanism(length, CELLS), make_layer(length)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def run() -> None:

@@ -80,12 +80,13 @@ class Experiment:
     """What an experiment adds to a run.
 
     tables: shown in the report; figure_tables: what figures are drawn from; stages: view in triaxis.duckdb -> files;
-    figures: name -> Figure; times: those tables, stages and figures that no two runs have alike, and no manifest.
+    figures: name -> Figure; others: further files, in the manifest; times: those tables, stages and figures that no two
+    runs have alike, and no manifest.
     """
 
-    def __init__(self, category, tables, stages, figures, figure_tables=(), times=()):
+    def __init__(self, category, tables, stages, figures, figure_tables=(), others=(), times=()):
         self.category, self.tables, self.figure_tables = category, tables, figure_tables
-        self.stages, self.figures, self.times = stages, figures, times
+        self.stages, self.figures, self.others, self.times = stages, figures, others, times
 
 
 # Name -> Experiment; each rule file adds its own.

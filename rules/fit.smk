@@ -243,7 +243,7 @@ rule tabulate_fits:
             category="Three-axis fit",
             labels={"result": "every combination of axes"},
         ),
-        heads="results/tables/heads.csv",
+        r="results/tables/r_by_head.csv",
     log:
         "logs/tabulate_fits.log",
     benchmark:
@@ -346,11 +346,11 @@ FIT_STAGES = {
 EXPERIMENTS["fit"] = Experiment(
     category="Three-axis fit",
     tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
-    figure_tables=["heads"],
+    figure_tables=["r_by_head"],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
     figures={
-        "heads": Figure({"table": "results/tables/heads.csv"}, "r by layer and head", models=list(MODELS)),
-        "axes": Figure({"table": "results/tables/heads.csv"}, "r for each combination of axes", models=list(MODELS)),
+        "heads": Figure({"table": "results/tables/r_by_head.csv"}, "r by layer and head", models=list(MODELS)),
+        "axes": Figure({"table": "results/tables/r_by_head.csv"}, "r for each combination of axes", models=list(MODELS)),
         "matrices": Figure(
             {
                 stage: f"results/{stage}/model={{model}}/shard-0000.parquet"

@@ -11,7 +11,6 @@ rule measure_mechanism:
         additivity="results/additivity/model={model}/shard-{shard}.parquet",
         dummies="results/dummies/model={model}/shard-{shard}.parquet",
         patterns="results/patterns/model={model}/shard-{shard}.parquet",
-        related="results/related/model={model}/shard-{shard}.parquet",
     log:
         "logs/measure_mechanism/{model}-{shard}.log",
     benchmark:
@@ -29,7 +28,6 @@ rule measure_mechanism:
         code=code_hash("scripts/measure_mechanism.py"),
         length=config["sequences"]["length"],
         distances=config["dummies"]["distances"],
-        queries=config["related"]["queries"],
         prefixes=PREFIXES,
     message:
         "Measuring the mechanism: {wildcards.model}, shard {wildcards.shard}"
@@ -110,7 +108,7 @@ EXPERIMENTS["mechanism"] = Experiment(
     category="Mechanism",
     tables=["mechanism", "expressivity"],
     figure_tables=["additive", "pairs", "dummies", *(["additive_prefixes"] if PREFIXES else [])],
-    stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns", "related")},
+    stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns")},
     figures={
         "additive": Figure(
             {"table": "results/tables/additive.csv"},

@@ -104,6 +104,7 @@ rule write_manifest:
             [file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
             TABLES,
             [table for made in MADE for table in csv_of(made.figure_tables)],
+            [file for made in MADE for file in made.others],
             "results/tables/headline.tex",
         ],
     output:

@@ -11,6 +11,6 @@ with reporting(snakemake.log[0]):
     params = snakemake.params
     upstream = parquet.read_metadata(snakemake.input[0])
     ordinary, prefix = (json.loads(upstream[name]) for name in ("ordinary", "prefix"))
-    prompts = repeated_prompts(ordinary, prefix, params.period, range(params.count), params.seed)
+    prompts = repeated_prompts(ordinary, prefix, params.period, range(params.prompts), params.seed)
     metadata = provenance.describe(params, upstream | {"model": snakemake.wildcards.model})
-    parquet.write_parquet(snakemake.output[0], prompts, SEQUENCES, metadata | {"period": str(params.period)})
+    parquet.write_parquet(snakemake.output[0], prompts, SEQUENCES, metadata)

@@ -1,4 +1,4 @@
-"""The tables of the fits: axes.csv for every combination of axes, and heads.csv for figures."""
+"""The tables of the fits: axes.csv for every combination of axes, and r_by_head.csv for figures."""
 
 from triaxis.base import files, query, tables
 from triaxis.base.errors import reporting
@@ -15,4 +15,4 @@ with reporting(snakemake.log[0]):
     ]
     with files.whole(snakemake.output.axes) as part:
         part.write_text(tables.to_csv(rows))
-    query.write_csv(snakemake.output.heads, summary.HEADS, snakemake.input)
+    query.write_csv(snakemake.output.r, summary.R_BY_HEAD, snakemake.input)

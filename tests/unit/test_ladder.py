@@ -17,7 +17,7 @@ from triaxis.tolerance import figures as tolerance_figures
 PACKAGE = Path(__file__).resolve().parents[2] / "scripts" / "triaxis"
 LADDER = [
     *("base", "text", "model", "attention", "logits", "fit"),
-    *("mechanism", "length", "surgery", "tolerance", "tasks", "training", "report"),
+    *("mechanism", "heads", "length", "surgery", "tolerance", "tasks", "training", "report"),
 ]
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -102,4 +102,5 @@ def test_what_a_user_may_choose_is_what_there_is() -> None:
     assert tuple(length_figures.LOOK) == choices.LENGTH_METHODS
     assert tuple(tolerance_figures.COLOURS) == choices.PERTURBATIONS
     assert tuple(VARIANTS) == choices.SURGERY_VARIANTS
-    assert COMBINATIONS == ("distance+query+key", "distance+key", "query+key", "distance", "query", "key")
+    pairs = ("distance+key", "query+key", "distance+query")
+    assert ("distance+query+key", *pairs, "distance", "query", "key") == COMBINATIONS

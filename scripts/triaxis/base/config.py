@@ -36,6 +36,7 @@ RENAMED = {
     "run.batch": "it is run.batch_tokens now, in tokens: a batch times sequences.length",
     "features.batch": "it is run.batch_tokens now, in tokens",
     "mechanism": "additivity is exact now and has no grid of queries and keys; what is left of it is dummies.distances",
+    "related": "slash scores are measures of heads now, on heads.queries queries; the other measures are gone",
     "tolerance.ways": "it is tolerance.perturbations now",
     "length_short": "it is gone; write what it held under length, and add length to experiments",
 }
@@ -104,7 +105,7 @@ Chosen = Annotated[
     BeforeValidator(_all_or_list),
 ]
 
-Experiment = Literal["mechanism", "length", "surgery", "tolerance", "tasks", "training"]
+Experiment = Literal["mechanism", "heads", "length", "surgery", "tolerance", "tasks", "training"]
 
 
 # The sections
@@ -383,14 +384,25 @@ class Dummies(Section):
     )
 
 
-class Related(Section):
-    """Measures of related papers (part of the experiment mechanism)."""
+class Heads(Section):
+    """What each head is, a row a head (experiment: heads)."""
 
     queries: Count = Field(
         128,
-        description="Slash scores need attention, whose cost grows with the square of the length: it is taken on so "
-        "many queries, evenly spaced over the sequence, or on all where they are fewer",
+        description="Attention, whose cost grows with the square of the length, is taken on so many queries, evenly "
+        "spaced over the sequence, or on all where they are fewer",
     )
+    prompts: Count = Field(
+        8,
+        description="How many prompts of random tokens that come twice, which induction and duplicate-token scores are "
+        "measured on; five give intervals",
+    )
+    period: Count | None = Field(
+        None,
+        description="Tokens of a prompt before they come again. Null is 64, or half of sequences.length where that is "
+        "less",
+    )
+    seed: Number = Field(0, description="The seed of the prompts' tokens")
 
 
 class Surgery(Section):
@@ -701,7 +713,7 @@ class Config(Section):
         "or null",
     )
     experiments: Annotated[list[Experiment], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
-        ["mechanism"],
+        ["mechanism", "heads"],
         description="What a run makes beside the fit; in the report, the database, the manifest and the summary alike",
     )
     also: Annotated[list[Experiment], BeforeValidator(_one_or_list), AfterValidator(distinct)] = Field(
@@ -715,7 +727,7 @@ class Config(Section):
     logits: Logits = Field(default_factory=Logits)
     fits: Fits = Field(default_factory=Fits)
     dummies: Dummies = Field(default_factory=Dummies)
-    related: Related = Field(default_factory=Related)
+    heads: Heads = Field(default_factory=Heads)
     surgery: Surgery = Field(default_factory=Surgery)
     tolerance: Tolerance = Field(default_factory=Tolerance)
     tasks: Tasks = Field(default_factory=Tasks)
@@ -733,7 +745,7 @@ class Config(Section):
         """What is made of queries and keys before rotation needs a model that has them, and tasks need a task."""
         logits_alone = all(model.capture == "logits" for model in self.models.values())
         for key in ("experiments", "also"):
-            asked = [name for name in getattr(self, key) if name != "mechanism"]
+            asked = [name for name in getattr(self, key) if name not in ("mechanism", "heads")]
             if asked and logits_alone:
                 raise refuse(
                     f"names {', '.join(asked)}, made of queries and keys before rotation, but every model has "
@@ -780,6 +792,8 @@ class Config(Section):
                 )
         # The whole sequence is fitted anyway.
         self.fits.prefixes = [prefix for prefix in self.fits.prefixes if prefix < length]
+        if self.heads.period is None:
+            self.heads.period = min(64, length // 2)
         _follow("dummies", self.dummies, "distances", 128, {"sequences.length": length})
         _follow("tolerance", self.tolerance, "sequences", 4, {"sequences.count": count})
         # Surgery reads the first shard alone.

@@ -2,4 +2,4 @@
 
 AXES = ("distance", "query", "key")
 FULL = "+".join(AXES)
-COMBINATIONS = (FULL, "distance+key", "query+key", *AXES)
+COMBINATIONS = (FULL, "distance+key", "query+key", "distance+query", *AXES)

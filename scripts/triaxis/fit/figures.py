@@ -184,13 +184,13 @@ def _draw_measures(panel: Axes, rows: Columns, side: Sequence[tuple[str, str, st
 
 
 def heads(table: str, models: Sequence[str]) -> Figure:
-    """r of the three-axis fit by layer and head, from heads.csv."""
+    """r of the three-axis fit by layer and head, from r_by_head.csv."""
     r = summary.r_by_head(table, FULL)
     return plot_by_head({model: r[model] for model in models}, "r of the three-axis fit")
 
 
 def axes(table: str, models: Sequence[str]) -> Figure:
-    """The distribution of r for each combination of axes, with the null marked, from heads.csv."""
+    """The distribution of r for each combination of axes, with the null marked, from r_by_head.csv."""
     by_axes = {axes: summary.r_by_head(table, axes) for axes in COMBINATIONS}
     r = {model: {axes: by_axes[axes][model].ravel() for axes in COMBINATIONS} for model in models}
     return plot_axes(r, summary.null_r(table))

@@ -222,7 +222,7 @@ def to_tex(rows: list[dict]) -> str:
 
 
 def r_by_head(heads: str | Path, axes: str) -> dict[str, Array]:
-    """model -> (layers, heads): r of one combination of axes, from heads.csv; NaN where every matrix is constant."""
+    """model -> (layers, heads): r of one combination of axes, from r_by_head.csv; NaN of constant matrices alone."""
     return query.by_layer(query.where(tables.read_columns(heads), axes=axes), "r")
 
 
@@ -233,7 +233,7 @@ def by_prefix(table: str | Path) -> dict[str, Columns]:
 
 
 def null_r(heads: str | Path) -> dict[str, float]:
-    """axes -> the r of iid noise, from heads.csv."""
+    """axes -> the r of iid noise, from r_by_head.csv."""
     rows = tables.read_columns(heads)
     return dict(zip(rows["axes"].tolist(), rows["null_r"].tolist(), strict=True))
 
@@ -290,7 +290,7 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
 
 
 # Over sequences, for each combination of axes (fits/). null_r: of iid noise.
-HEADS = f"""
+R_BY_HEAD = f"""
 SELECT model, axes, layer, head, avg(r ORDER BY sequence) AS r, any_value(null_r) AS null_r
 FROM {query.stage()} WHERE prefix = (SELECT max(prefix) FROM {query.stage()})
 GROUP BY model, axes, layer, head ORDER BY model, axes, layer, head

@@ -23,16 +23,14 @@ VECTORS = 1 << 14
 class Heads:
     """Some key heads and the query heads that they serve.
 
-    sequence, layer, head: (heads,), the numbers of the query heads. queries, keys: (heads, length, head_dim) float64,
-    as stored. query, key: (heads, length, components) complex128, the query scaled.
+    sequence, layer, head: (heads,), the numbers of the query heads. query, key: (heads, length, components) complex128,
+    the query scaled.
     """
 
     rotary: Rotary
     sequence: NDArray[np.int64]
     layer: NDArray[np.int64]
     head: NDArray[np.int64]
-    queries: Tensor
-    keys: Tensor
     query: Tensor
     key: Tensor
 
@@ -72,8 +70,6 @@ def heads_of(parts: list[tuple[Features, slice]], rotary: Rotary) -> Heads:
         np.concatenate([np.full(len(own), part.sequence) for (part, _), own in zip(parts, head, strict=True)]),
         np.concatenate([np.full(len(own), part.layer) for (part, _), own in zip(parts, head, strict=True)]),
         np.concatenate(head),
-        queries,
-        keys,
         to_components(queries, rotary, rotary.scale),
         to_components(keys, rotary),
     )

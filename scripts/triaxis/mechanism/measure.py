@@ -1,7 +1,4 @@
-"""The mechanism's stages: queries and keys in, rows out.
-
-Everything but the attention of a few queries is linear in the length of the sequences, in time and in memory.
-"""
+"""The mechanism's stages: queries and keys in, rows out, in time and memory linear in the length of the sequences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from triaxis.attention.pairs import as_real
 from triaxis.attention.rope import Rotary
 from triaxis.fit.axes import Design
 from triaxis.mechanism.additivity import Grid, Varying, additivity_of, contributions_of, grid_of, scramble, varying
@@ -21,12 +17,11 @@ from triaxis.mechanism.heads import Heads
 from triaxis.mechanism.layers import rows_of
 from triaxis.mechanism.names import OWN, SCRAMBLED
 from triaxis.mechanism.patterns import Shape, norm_share, shapes_of, turns_over
-from triaxis.mechanism.related import energies, massive_value, offset_features, rank_one_share, slash_scores
-from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS, RELATED
+from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS
 
 Tensor = torch.Tensor
 
-SCHEMAS = {"additivity": ADDITIVITY, "dummies": DUMMIES, "patterns": PATTERNS, "related": RELATED}
+SCHEMAS = {"additivity": ADDITIVITY, "dummies": DUMMIES, "patterns": PATTERNS}
 
 # Of the scrambled phases, beside the numbers of sequence, layer and key head.
 SEED = 0
@@ -35,12 +30,11 @@ SEED = 0
 class Mechanism:
     """What is measured on sequences of one length."""
 
-    def __init__(self, length: int, dummies: int, queries: int, prefixes: Sequence[int] = ()) -> None:
-        """dummies: how many dummy distances. queries: of how many queries attention is taken. prefixes: the first so
-        many tokens are measured as well, where they are fewer than `length`."""
+    def __init__(self, length: int, dummies: int, prefixes: Sequence[int] = ()) -> None:
+        """dummies: how many dummy distances. prefixes: the first so many tokens are measured as well, where they are
+        fewer than `length`."""
         self.length = length
         self.distances = torch.from_numpy(evenly(length, dummies))
-        self.queries = torch.from_numpy(evenly(length, queries))
         self.prefixes = [prefix for prefix in prefixes if prefix < length]
         self.design = Design(length)
         self._turns: dict[bytes, tuple[Tensor, dict[int, Varying]]] = {}
@@ -56,16 +50,10 @@ class Mechanism:
         queries = shapes_of(heads.query[..., : heads.pairs], heads.query_size[..., : heads.pairs])
         keys = shapes_of(heads.key[..., : heads.pairs], heads.key_size[..., : heads.pairs])
         patterns = [pattern_rows(heads, first, queries[first], keys[first], grids[first]) for first in (0, 1)]
-        # Attention in float32, as models take it.
-        attention = slash_scores(
-            as_real(rotated_query[:, self.queries]).float(), as_real(rotated_key).float(), self.queries
-        )
-        related = [related_rows(heads, first, keys[first], attention[first]) for first in (0, 1)]
         return {
             "additivity": self._additivity(heads, grids, turns),
             "dummies": dummy_rows(heads, self.distances, dummies),
             "patterns": pa.concat_tables(patterns),
-            "related": pa.concat_tables(related),
         }
 
     def _turns_of(self, rotary: Rotary) -> tuple[Tensor, dict[int, Varying]]:
@@ -142,22 +130,3 @@ def pattern_rows(heads: Heads, first: int, queries: Shape, keys: Shape, grid: Gr
     constant = {"pair": np.arange(pairs), "frequency": heads.rotary.frequency, "turns": turns}
     along = {name: np.append(value, rest) for name, value in constant.items()}
     return rows(heads, PATTERNS, values, first_token=first == 0, **along)
-
-
-def related_rows(heads: Heads, first: int, keys: Shape, attention: Tensor) -> pa.Table:
-    """The rows of related/ of queries and keys from position `first` on; attention: (heads, distances), its mean."""
-    turns = torch.from_numpy(turns_over(heads.rotary, heads.length))
-    of_key = dict(zip(("offset_pairs", "offset_share"), offset_features(keys, turns), strict=True))
-    of_key |= _vectors("key", heads.keys[:, first:])
-    values = {name: value.repeat_interleave(heads.group) for name, value in of_key.items()}
-    values |= _vectors("query", heads.queries[:, first:])
-    values["slash_score"], values["slash_distance"] = attention.max(-1)
-    return rows(heads, RELATED, {name: value[:, None] for name, value in values.items()}, first_token=first == 0)
-
-
-def _vectors(kind: str, vectors: Tensor) -> dict[str, Tensor]:
-    """The columns that queries and keys share, of vectors (heads, n, head_dim) before rotation."""
-    gram = energies(vectors)
-    massive, dimension = massive_value(gram)
-    values = {"rank_one": rank_one_share(gram), "massive": massive, "massive_dimension": dimension}
-    return {f"{kind}_{name}": value for name, value in values.items()}

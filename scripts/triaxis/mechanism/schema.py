@@ -48,20 +48,3 @@ PATTERNS = pa.schema(
         ("interaction_variance", pa.float64()),  # the same for the interaction
     ]
 )
-# related/model=MODEL/shard-NNNN.parquet: a head, by related papers' measures
-RELATED = pa.schema(
-    [
-        *MATRIX,
-        ("first_token", pa.bool_()),  # whether the first position counts
-        ("slash_score", pa.float64()),  # largest mean attention on a sub-diagonal, over related.queries queries
-        ("slash_distance", pa.int32()),  # the distance of that sub-diagonal
-        ("query_rank_one", pa.float64()),  # largest squared singular value of the queries over the sum of all
-        ("key_rank_one", pa.float64()),  # the same of the keys
-        ("query_massive", pa.float64()),  # largest norm of a query dimension over the dimensions' mean norm
-        ("query_massive_dimension", pa.int16()),  # which dimension
-        ("key_massive", pa.float64()),  # the same of the keys
-        ("key_massive_dimension", pa.int16()),  # which dimension
-        ("offset_pairs", pa.int16()),  # pairs that turn less than once and whose keys are constant
-        ("offset_share", pa.float64()),  # their share of the norm of the keys
-    ]
-)

@@ -86,7 +86,9 @@ def ordinary_tokens(tokenizer: "PreTrainedTokenizerBase", rows: int | None) -> l
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     left_out = special | set(tokenizer.all_special_ids) | _unknown(tokenizer)
     return sorted(
-        number for number in tokenizer.get_vocab().values() if number not in left_out and (rows is None or number < rows)
+        number
+        for number in tokenizer.get_vocab().values()
+        if number not in left_out and (rows is None or number < rows)
     )
 
 

@@ -47,7 +47,7 @@ def test_heads_are_means_over_sequences(written):
         for head in (0, 1)
         for axes, null_r in (("key", 0.1), ("distance+key", 0.2))
     ]
-    table = written(summary.HEADS, rows)
+    table = written(summary.R_BY_HEAD, rows)
     r = summary.r_by_head(table, "key")
     assert list(r) == ["7", "a"]
     np.testing.assert_array_equal(r["a"], np.arange(3)[:, None] + np.arange(2) / 4 + 1 / 16)
@@ -57,7 +57,7 @@ def test_heads_are_means_over_sequences(written):
 def test_a_head_without_a_value_is_nan(written):
     """Constant logits have no r, and NoPE layers no r_additive."""
     heads = [KEY | {"sequence": n, "axes": "key", "r": float("nan"), "null_r": 0.1} for n in (0, 1)]
-    assert np.isnan(summary.r_by_head(written(summary.HEADS, heads), "key")["7"]).all()
+    assert np.isnan(summary.r_by_head(written(summary.R_BY_HEAD, heads), "key")["7"]).all()
     additivity = [
         {"sequence": n, "layer": layer, "head": 0, "prefix": 8, "first_token": True, "phases": "own"}
         | dict.fromkeys(ADDITIVE, 0.5 if layer else None)
@@ -154,7 +154,7 @@ def test_what_the_disk_refuses_is_one_line_and_leaves_no_table(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(UserError, match=r"heads\.csv cannot be written: File too large; raise"):
-            query.write_csv(tmp_path / "heads.csv", summary.HEADS, [file])
+            query.write_csv(tmp_path / "r_by_head.csv", summary.R_BY_HEAD, [file])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["model=a"]

@@ -20,6 +20,7 @@ from triaxis.fit.schema import SUMS
 from triaxis.fit.summary import (
     FROM_ADDITIVE,
     FROM_MECHANISM,
+    R_BY_HEAD,
     by_sequence,
     fits_by_model,
     fits_by_prefix,
@@ -29,7 +30,6 @@ from triaxis.fit.summary import (
     r_by_head,
     to_tex,
 )
-from triaxis.fit.summary import HEADS as HEADS_TABLE
 from triaxis.fit.sums import sum_logits
 from triaxis.fit.sums_file import read_sums
 from triaxis.report.database import build_database
@@ -166,12 +166,12 @@ def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
 def test_whole_sequences_are_told_from_their_first_tokens(run, tmp_path):
     _, alone = run()
     expected = fits_by_model(by_sequence(alone["fits"]), FULL, MODELS, 100, 0)
-    query.write_csv(tmp_path / "alone.csv", HEADS_TABLE, alone["fits"])
+    query.write_csv(tmp_path / "alone.csv", R_BY_HEAD, alone["fits"])
     _, both = run(prefixes=[9, 5])
     frame = by_sequence(both["fits"])
     assert np.unique(frame["prefix"]).tolist() == [5, 9, LENGTH]
     assert fits_by_model(of_whole_sequences(frame), FULL, MODELS, 100, 0) == expected
-    query.write_csv(tmp_path / "both.csv", HEADS_TABLE, both["fits"])
+    query.write_csv(tmp_path / "both.csv", R_BY_HEAD, both["fits"])
     assert (tmp_path / "both.csv").read_text() == (tmp_path / "alone.csv").read_text()
 
 
@@ -225,8 +225,8 @@ def test_a_model_without_a_matrix_that_varies_has_no_values_and_a_null(run):
 
 def test_heads_are_means_over_the_sequences_in_which_they_vary(run, tmp_path):
     _, files = run(["m"], constant={0: slice(None), 1: [2]})
-    query.write_csv(tmp_path / "heads.csv", HEADS_TABLE, files["fits"])
-    (r,) = r_by_head(tmp_path / "heads.csv", FULL).values()
+    query.write_csv(tmp_path / "r_by_head.csv", R_BY_HEAD, files["fits"])
+    (r,) = r_by_head(tmp_path / "r_by_head.csv", FULL).values()
     own = [row for file in files["fits"] for row in pq.ParquetFile(file).read().to_pylist() if row["axes"] == FULL]
     assert np.isnan(r[0]).all()
     for head in range(HEADS):

@@ -104,7 +104,7 @@ def test_null_r_is_what_keys_without_a_mean_give(unrotated):
     generator = np.random.default_rng(0)
     query, key = generator.standard_normal((2, 1, length, 16 + unrotated))
     layer = Features(0, 0, query.astype(np.float32), (key - key.mean(1, keepdims=True)).astype(np.float32))
-    table = tables_of(Mechanism(length, 2, 1), [layer], {0: rotary})["additivity"]
+    table = tables_of(Mechanism(length, 2), [layer], {0: rotary})["additivity"]
     r = column(table, "r_additive", first_token=True, phases="own")
     assert null_r_additive({0: rotary}, length) == pytest.approx(np.sqrt((r**2).mean()), abs=0.02)
 

@@ -23,7 +23,7 @@ def rotary(request):
 
 
 def rows_of(layer, rotary):
-    return tables_of(Mechanism(LENGTH, len(DISTANCES), 1), [layer], {layer.layer: rotary})["dummies"]
+    return tables_of(Mechanism(LENGTH, len(DISTANCES)), [layer], {layer.layer: rotary})["dummies"]
 
 
 def lstsq(cells: np.ndarray, with_distance: bool) -> np.ndarray:

@@ -21,7 +21,7 @@ from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
 def test_additivity_has_a_row_a_query_with_the_first_token_without_it_and_scrambled():
     layer, rotary = make_features(make_rotary()), make_rotary()
-    table = tables_of(Mechanism(LENGTH, 5, 3), [layer], {1: rotary})["additivity"]
+    table = tables_of(Mechanism(LENGTH, 5), [layer], {1: rotary})["additivity"]
     assert table.schema == ADDITIVITY
     for first_token, phases, start in ((True, "own", 0), (False, "own", 1), (True, "scrambled", 0)):
         rows = where(table, first_token=first_token, phases=phases)
@@ -34,8 +34,8 @@ def test_additivity_has_a_row_a_query_with_the_first_token_without_it_and_scramb
 def test_a_prefix_is_measured_as_a_sequence_of_its_own():
     layer, rotary = make_features(make_rotary()), make_rotary()
     short = replace(layer, query=layer.query[:, :10], key=layer.key[:, :10])
-    whole = tables_of(Mechanism(LENGTH, 5, 3, [10, LENGTH]), [layer], {1: rotary})
-    alone = tables_of(Mechanism(10, 5, 3), [short], {1: rotary})["additivity"]
+    whole = tables_of(Mechanism(LENGTH, 5, [10, LENGTH]), [layer], {1: rotary})
+    alone = tables_of(Mechanism(10, 5), [short], {1: rotary})["additivity"]
     ours = where(whole["additivity"], prefix=10)
     theirs = where(alone, first_token=True, phases="own")
     assert ours.keys() == theirs.keys()
@@ -50,9 +50,7 @@ def test_a_prefix_is_measured_as_a_sequence_of_its_own():
 
 def test_a_layer_without_rotary_dimensions_is_not_averaged_in():
     """Its logits do not see distance: r 1 would be true and say nothing, so there is none."""
-    table = tables_of(
-        Mechanism(LENGTH, 5, 3), [make_features(ROTARIES["nothing turns"])], {1: ROTARIES["nothing turns"]}
-    )
+    table = tables_of(Mechanism(LENGTH, 5), [make_features(ROTARIES["nothing turns"])], {1: ROTARIES["nothing turns"]})
     additivity = table["additivity"]
     unseen = (
         "r_additive",
@@ -76,7 +74,7 @@ def test_how_heads_are_batched_changes_no_row(vectors, monkeypatch):
         for sequence in (0, 1)
         for layer in rotaries
     ]
-    mechanism = Mechanism(LENGTH, 5, LENGTH, [8])
+    mechanism = Mechanism(LENGTH, 5, [8])
     one_by_one = [tables_of(mechanism, [layer], rotaries) for layer in made]
     monkeypatch.setattr(heads, "VECTORS", vectors)
     batched = tables_of(mechanism, made, rotaries)
@@ -127,7 +125,7 @@ def test_a_layer_without_keys_is_refused(tmp_path):
 def test_the_stages_are_written_in_one_pass_and_read_by_duckdb(tmp_path, monkeypatch):
     """Twice, with the same bytes; in groups of rows that are not too small."""
     monkeypatch.setattr(layers, "GROUP_ROWS", 300)
-    rotary, mechanism = make_rotary(), Mechanism(LENGTH, 5, 3)
+    rotary, mechanism = make_rotary(), Mechanism(LENGTH, 5)
     made = [replace(make_features(rotary, seed=seed), sequence=seed) for seed in range(3)]
     for folder in ("a", "b"):
         paths = {stage: tmp_path / folder / stage / "model=m" / "shard-0000.parquet" for stage in SCHEMAS}
@@ -149,7 +147,7 @@ def test_the_stages_are_written_in_one_pass_and_read_by_duckdb(tmp_path, monkeyp
 
 
 def test_a_run_that_fails_leaves_no_file(tmp_path):
-    rotary, mechanism = make_rotary(), Mechanism(LENGTH, 5, 3)
+    rotary, mechanism = make_rotary(), Mechanism(LENGTH, 5)
 
     def tables():
         yield tables_of(mechanism, [make_features(rotary)], {1: rotary})

@@ -18,7 +18,7 @@ def rotary(request):
 
 
 def stages_of(layer, rotary):
-    return tables_of(Mechanism(layer.query.shape[1], 2, 1), [layer], {layer.layer: rotary})
+    return tables_of(Mechanism(layer.query.shape[1], 2), [layer], {layer.layer: rotary})
 
 
 def by_row(layer, rotary) -> dict[tuple, dict]:

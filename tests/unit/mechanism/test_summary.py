@@ -31,7 +31,7 @@ from unit.mechanism.tables import column, tables_of
 from unit.vectors import LENGTH, ROTARIES, make_features, make_rotary
 
 DISTANCES = evenly(LENGTH, 9)
-MECHANISM = Mechanism(LENGTH, len(DISTANCES), 4, [10])
+MECHANISM = Mechanism(LENGTH, len(DISTANCES), [10])
 OWN = {"prefix": LENGTH, "first_token": True, "phases": "own"}
 SEQUENCES = 5
 

@@ -145,7 +145,7 @@ def write_table(path: Path, sql: str, stage_files: list[Path]) -> None:
 
 
 TABLES: dict[str, tuple[str, str, Callable]] = {
-    "r_by_head": ("fits", fit.HEADS, lambda table: list(fit.r_by_head(table, "key"))),
+    "r_by_head": ("fits", fit.R_BY_HEAD, lambda table: list(fit.r_by_head(table, "key"))),
     "additive_by_head": (
         "additivity",
         mechanism.ADDITIVE,
@@ -204,8 +204,8 @@ def stage(name: str) -> Callable:
 
 
 FIGURES: dict[str, tuple[Callable, dict]] = {
-    "heads": (fit_figures.heads, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
-    "axes": (fit_figures.axes, {"table": from_stage(fit.HEADS, "fits"), "models": MODELS}),
+    "heads": (fit_figures.heads, {"table": from_stage(fit.R_BY_HEAD, "fits"), "models": MODELS}),
+    "axes": (fit_figures.axes, {"table": from_stage(fit.R_BY_HEAD, "fits"), "models": MODELS}),
     "prefixes": (fit_figures.prefixes, {"table": from_rows("fits_by_prefix"), "models": MODELS}),
     "distance": (fit_figures.distance, {"components": stage("components"), "models": MODELS}),
     "additive": (

@@ -1,5 +1,7 @@
 """Prompts of random tokens: ordinary ones alone, each a period before itself, and the same ones again by their seed."""
 
+from itertools import pairwise
+
 import pytest
 
 from triaxis.base.errors import UserError
@@ -44,7 +46,7 @@ def test_a_tokenizer_of_special_tokens_alone_is_refused():
 def test_ranges_hold_the_numbers(numbers):
     ranges = as_ranges(numbers)
     assert [number for first, end in ranges for number in range(first, end)] == numbers
-    assert all(end < after for (_, end), (after, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(end < after for (_, end), (after, _) in pairwise(ranges))
 
 
 def test_ordinary_tokens_are_neither_special_nor_unknown_nor_without_a_vector():

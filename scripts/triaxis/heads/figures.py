@@ -1,0 +1,131 @@
+"""The figures of heads: what each is called, and what its interaction goes with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from triaxis.base import query, tables
+from triaxis.base.query import Columns
+from triaxis.base.stats import interval, mean
+from triaxis.heads.classes import CLASSES, ROLES
+from triaxis.heads.summary import heads_of
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    count_axis,
+    filled,
+    trained_and_control,
+)
+
+COLOURS = dict(zip(CLASSES, (BLUE, GREEN, ORANGE, VERMILION, "#DDDDDD"), strict=True))
+LETTERS = dict(zip(ROLES, "PDI", strict=True))
+NAMES = {
+    "interaction_share": "interaction share",
+    "f_share": "share of f",
+    "g_share": "share of g",
+    "previous_token": "attention on the token before",
+    "induction": "induction score",
+    "surgery_loss": "loss of replacing it (nats a token)",
+    "layer": "layer",
+}
+# Share of variance, and what it is held against.
+PANELS = (
+    *(("interaction_share", "layer"), ("interaction_share", "previous_token"), ("interaction_share", "induction")),
+    *(("interaction_share", "surgery_loss"), ("f_share", "previous_token"), ("g_share", "induction")),
+)
+# Of the bootstrap of the figure's own intervals, over the heads of a layer.
+SAMPLES, SEED = 1000, 0
+
+
+def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
+    """The class of each head by layer, as a colour, and its role, as a letter; trained beside random.
+
+    heads: model -> columns layer, head, class, role.
+    """
+    pairs = trained_and_control(models)
+    size = (WIDTH, 0.7 + 1.9 * len(pairs))
+    figure, panels = plt.subplots(len(pairs), 2, figsize=size, squeeze=False, sharey="row")
+    colours = ListedColormap(list(COLOURS.values()))
+    norm = BoundaryNorm(np.arange(len(CLASSES) + 1) - 0.5, len(CLASSES))
+    for panel, model in filled(panels, pairs):
+        own = heads[model]
+        layers, head = np.unique(own["layer"]), own["head"].astype(int)
+        column = np.searchsorted(layers, own["layer"])
+        image = np.full((head.max() + 1, len(layers)), np.nan)
+        image[head, column] = [CLASSES.index(name) for name in own["class"]]
+        panel.imshow(image, cmap=colours, norm=norm, aspect="auto")
+        for x, y, role in zip(column, head, own["role"], strict=True):
+            panel.text(x, y, LETTERS.get(role, ""), ha="center", va="center", fontsize=5)
+        panel.set_title(model)
+        count_axis(panel, "layer")
+    for row in panels:
+        row[0].set_ylabel("head")
+    keys = [Line2D([], [], marker="s", linestyle="", color=colour, label=name) for name, colour in COLOURS.items()]
+    keys += [
+        Line2D([], [], marker=f"${letter}$", linestyle="", color="black", markersize=4, label=role.replace("_", " "))
+        for role, letter in LETTERS.items()
+    ]
+    figure.legend(handles=keys, ncols=len(keys), loc="outside lower center", handletextpad=0.2, columnspacing=0.9)
+    return figure
+
+
+def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], model: str) -> Figure:
+    """Shares of variance of a model's heads against what the heads do and what replacing them costs, a point a head in
+    the colour of its class; against layers, the mean of each layer's heads with its interval."""
+    figure, panels = plt.subplots(2, 3, figsize=(WIDTH, 4.4))
+    for panel, (share, against) in zip(panels.flat, PANELS, strict=True):
+        (found,) = [row for row in relations if (row["share"], row["against"]) == (share, against)]
+        panel.set_title(_told(found))
+        panel.set(xlabel=NAMES[against], ylabel=NAMES[share])
+        colours = [COLOURS[name] for name in heads["class"]]
+        panel.scatter(heads[against], heads[share], s=5, c=colours, linewidths=0)
+        if against == "layer":
+            count_axis(panel, "layer")
+            _draw_means(panel, heads["layer"], heads[share])
+        if not found["heads"]:
+            panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=GREY)
+    keys = [Line2D([], [], marker="o", linestyle="", markersize=3, color=colour) for colour in COLOURS.values()]
+    figure.legend(keys, COLOURS, ncols=len(keys), loc="outside lower center")
+    figure.suptitle(model, fontsize=8)
+    return figure
+
+
+def _draw_means(panel: Axes, layer: np.ndarray, values: np.ndarray) -> None:
+    """The mean over the heads of each layer, with its interval."""
+    layers = np.unique(layer)
+    own = [values[(layer == number) & np.isfinite(values)] for number in layers]
+    ends = np.array([interval((value,), mean, SAMPLES, SEED) for value in own]).T
+    means = np.array([value.mean() if len(value) else np.nan for value in own])
+    panel.plot(layers, means, color="black")
+    panel.fill_between(layers.astype(float), *ends, color="black", alpha=0.15, linewidth=0)
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    """The rank correlation with its interval, and that within layers."""
+    lines = [
+        f"{name} {found[key]:.2f} [{found[f'{key}_low']:.2f}, {found[f'{key}_high']:.2f}]"
+        for key, name in (("r", "rank r"), ("within", "within layers"))
+        if np.isfinite(found[key])
+    ]
+    return "\n".join(lines)
+
+
+def classes(table: str, models: Sequence[str]) -> Figure:
+    """The class and role of each head, from heads.csv."""
+    return plot_classes(heads_of(table), models)
+
+
+def interaction(table: str, relations: str, model: str) -> Figure:
+    """What the interaction of a model's heads goes with, from heads.csv and heads_relations.csv."""
+    rows = [row for row in tables.from_csv(relations) if row["model"] == model]
+    return plot_interaction(query.where(tables.read_columns(table), model=model), rows, model)
