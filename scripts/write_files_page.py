@@ -18,8 +18,16 @@ PAGE = PROJECT / "docs/files.md"
 START, END = "<!-- written from the schemas: make docs -->", "<!-- end -->"
 SHARED = "base.parquet"
 MODULES = (
-    *("text.schema", "attention.schema", "logits.schema", "fit.schema", "mechanism.schema", "surgery.schema"),
-    *("tolerance.schema", "tasks.schema", "text.split", "text.joined", "length.schema", "training.schema"),
+    *("text.schema", "attention.schema", "logits.schema", "fit.schema", "mechanism.schema", "heads.schema"),
+    *(
+        "surgery.schema",
+        "tolerance.schema",
+        "tasks.schema",
+        "text.split",
+        "text.joined",
+        "length.schema",
+        "training.schema",
+    ),
 )
 
 
@@ -48,9 +56,10 @@ class Commented:
         return found
 
     def starred(self, name: str) -> list[str]:
-        """The lists of columns that the definition of `name` takes in."""
-        stars = [node.value for node in ast.walk(self.nodes[name]) if isinstance(node, ast.Starred)]
-        return [value.id for value in stars if isinstance(value, ast.Name)]
+        """The lists of columns that the definition of `name` takes in, as they are or made into others."""
+        stars = [node for node in ast.walk(self.nodes[name]) if isinstance(node, ast.Starred)]
+        named = [node.id for star in stars for node in ast.walk(star) if isinstance(node, ast.Name)]
+        return list(dict.fromkeys(name for name in named if name.isupper()))
 
 
 def _alone(comment: TokenInfo) -> bool:
@@ -78,9 +87,19 @@ def stages() -> dict[str, tuple[str, str, list[tuple[str, str, str]]]]:
                 meanings = own.columns(name)
                 for taken in own.starred(name):
                     meanings |= (own if taken in own.nodes else shared).columns(taken)
-                columns = [(column, kind, meanings.get(column, "")) for column, kind in _types(getattr(content, name))]
+                columns = [
+                    (column, kind, _meaning(column, meanings)) for column, kind in _types(getattr(content, name))
+                ]
                 found[re.split("/(?:model|series)=", match[1])[0]] = match[1], match[2], columns
     return found
+
+
+def _meaning(column: str, meanings: dict[str, str]) -> str:
+    """The comment of a column; of the end of an interval, whose it is."""
+    for end, which in (("_low", "lower"), ("_high", "upper")):
+        if column not in meanings and column.removesuffix(end) in meanings:
+            return f"{which} end of the 95 % interval of {column.removesuffix(end)}"
+    return meanings.get(column, "")
 
 
 def _types(schema: object) -> list[tuple[str, str]]:

@@ -106,6 +106,8 @@ def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_o
         for path in (PROJECT / "scripts").glob("*.py")
         if re.search(r"choose_device\(|open_model\(", path.read_text())
     }
+    again = [re.findall(r"use rule (\w+) as (\w+)", path.read_text()) for path in RULES]
+    runs |= {rule for found in again for original, rule in found if original in runs}
     assert {rule for rule, resources in profile["set-resources"].items() if resources.get("gpu")} == runs
 
 

@@ -22,6 +22,7 @@ MINIMAL = {"models": {"tiny": {"source": "path:model"}}, "corpus": {"source": "p
 # Keys that follow others where config.yaml leaves them at null.
 FOLLOWING = {
     ("dummies", "distances"),
+    ("heads", "period"),
     ("surgery", "sequences"),
     ("surgery", "step_sequences"),
     ("surgery", "heads_of_layers"),
@@ -286,7 +287,8 @@ WRONG_VALUES = [
     ("fits.prefixes", [64, 300], "'fits.prefixes' holds 300, more than sequences.length 256: take it out, or raise"),
     ("dummies.distances", 257, "'dummies.distances' is 257, more than sequences.length 256: lower it, or raise"),
     ("mechanism", {"keys": 64}, "'mechanism' is unknown: additivity is exact now and has no grid of queries and keys"),
-    ("related.queries", 0, "'related.queries': 0 is less than the minimum of 1"),
+    ("heads.queries", 0, "'heads.queries': 0 is less than the minimum of 1"),
+    ("related", {"queries": 8}, "'related' is unknown: slash scores are measures of heads now, on heads.queries"),
     ("tolerance.sequences", 9, "'tolerance.sequences' is 9, more than sequences.count 8: lower it, or raise"),
     ("surgery.sequences", 9, "'surgery.sequences' is 9, more than sequences.count 8"),
     ("surgery.step_sequences", 5, "'surgery.step_sequences' is 5, more than surgery.sequences 4"),
@@ -446,7 +448,11 @@ def test_a_minimal_configuration_gets_every_default():
         "random_seed": 0,
         "capture": "features",
     }
-    assert filled["corpus"]["format"] == "auto" and filled["lock"] is None and filled["experiments"] == ["mechanism"]
+    assert (
+        filled["corpus"]["format"] == "auto"
+        and filled["lock"] is None
+        and filled["experiments"] == ["mechanism", "heads"]
+    )
 
 
 def test_a_null_section_has_its_defaults_and_a_null_task_is_left_out():
@@ -493,13 +499,14 @@ def test_one_configuration_does_not_change_the_defaults_of_the_next():
     resolve(MINIMAL | {"sequences": {"count": 1, "length": 16}})
     filled = resolve(MINIMAL)
     assert filled["dummies"]["distances"] == 128 and filled["tolerance"]["sequences"] == 4
+    assert filled["heads"]["period"] == 64
 
 
 @pytest.mark.parametrize("base", [MINIMAL, load(CONFIGS[0])], ids=["minimal", "config.yaml"])
 def test_a_small_run_needs_no_other_key_changed(base):
     """The defaults that a part has follow its whole, also where they are those of config.yaml."""
     filled = resolve(base | {"sequences": {"count": 1, "length": 64}, "surgery": {"stepwise": []}})
-    assert filled["dummies"] == {"distances": 64}
+    assert filled["dummies"] == {"distances": 64} and filled["heads"]["period"] == 32
     assert filled["tolerance"]["sequences"] == filled["surgery"]["sequences"] == 1
     assert filled["surgery"]["step_sequences"] == 1 and filled["surgery"]["heads_of_layers"] == 0
 

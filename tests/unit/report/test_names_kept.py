@@ -17,6 +17,9 @@ from triaxis.fit import figures as fit_figures
 from triaxis.fit import summary as fit
 from triaxis.fit.combinations import COMBINATIONS
 from triaxis.fit.schema import COMPONENTS, FITS, SUMS
+from triaxis.heads import figures as heads_figures
+from triaxis.heads import summary as heads
+from triaxis.heads.schema import HEADS as HEADS_SCHEMA
 from triaxis.length import figures as length_figures
 from triaxis.length import schema as lengths
 from triaxis.length import summary as length
@@ -50,6 +53,7 @@ STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
         [KEY | {"distance": n, "mean": n * n, "component": n} for n in range(4)],
     ),
     "patterns": (mechanisms.PATTERNS, [KEY | {"first_token": first, "pair": 0} for first in (True, False)]),
+    "heads": (HEADS_SCHEMA, [head | {"class": "mixed", "role": None} for head in HEADS]),
     "losses": (lengths.LOSSES, [METHOD | {"first": 1, "last": 7}]),
     "passkeys": (lengths.PASSKEYS, [METHOD]),
     "distances": (lengths.DISTANCES, [METHOD | head for head in HEADS]),
@@ -100,6 +104,10 @@ ROWS: dict[str, Callable] = {
     "additive_by_prefix": lambda files: mechanism.additive_by_prefix(
         mechanism.additivity_by_sequence(files("additivity")), MODELS, 10, 0
     ),
+    "heads": lambda files: heads.read_heads(files("heads")),
+    "class_counts": lambda files: heads.class_counts(heads.read_heads(files("heads")), MODELS),
+    "least_additive": lambda files: heads.least_additive(heads.read_heads(files("heads")), MODELS),
+    "relations": lambda files: heads.relations(heads.read_heads(files("heads")), MODELS, 10, 0),
     "length_by_method": lambda files: length.length_by_method(
         {stage: files(stage) for stage in ("losses", "passkeys", "distances", "attention")}
         | {"clouds": files("clouds"), "components": files("continued")},
@@ -196,7 +204,7 @@ def from_stage(sql: str, stage: str) -> Callable:
 
 def from_rows(reader: str) -> Callable:
     """files, folder -> a table of the rows that a reader of a stage gives."""
-    return lambda files, folder: a_table(folder / "table.csv", ROWS[reader](files))
+    return lambda files, folder: a_table(folder / f"{reader}.csv", ROWS[reader](files))
 
 
 def stage(name: str) -> Callable:
@@ -220,6 +228,11 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
     "dummies": (
         mechanism_figures.dummies,
         {"table": from_stage(mechanism.DUMMY_QUARTILES, "dummies"), "models": MODELS},
+    ),
+    "classes": (heads_figures.classes, {"table": from_rows("heads"), "models": MODELS}),
+    "interaction": (
+        heads_figures.interaction,
+        {"table": from_rows("heads"), "relations": from_rows("relations"), "model": "7"},
     ),
     "length_loss": (
         length_figures.length_loss,
