@@ -350,7 +350,9 @@ EXPERIMENTS["fit"] = Experiment(
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
     figures={
         "heads": Figure({"table": "results/tables/r_by_head.csv"}, "r by layer and head", models=list(MODELS)),
-        "axes": Figure({"table": "results/tables/r_by_head.csv"}, "r for each combination of axes", models=list(MODELS)),
+        "axes": Figure(
+            {"table": "results/tables/r_by_head.csv"}, "r for each combination of axes", models=list(MODELS)
+        ),
         "matrices": Figure(
             {
                 stage: f"results/{stage}/model={{model}}/shard-0000.parquet"

@@ -210,6 +210,9 @@ rule collect_centres:
         "../scripts/collect_centres.py"
 
 
+CENTRES = expand("results/centres/model={model}.safetensors", model=ROTARY)
+
+
 EXPERIMENTS["heads"] = Experiment(
     category="Heads",
     tables=["heads", "heads_classes", "heads_least_additive", "heads_relations"],
@@ -221,7 +224,7 @@ EXPERIMENTS["heads"] = Experiment(
         "prompt_rope": expand("results/prompt_rope/model={model}/rope.parquet", model=ROTARY),
         "prompt_scores": expand("results/prompt_scores/model={model}/scores.parquet", model=ROTARY),
     },
-    others=expand("results/centres/model={model}.safetensors", model=ROTARY),
+    others=CENTRES,
     figures={
         "classes": Figure(
             {"table": "results/tables/heads.csv"}, "class and role of each head, by layer", models=ROTARY
@@ -233,3 +236,10 @@ EXPERIMENTS["heads"] = Experiment(
         ),
     },
 )
+
+
+rule heads:
+    input:
+        outputs_of("heads"),
+        CENTRES,
+    localrule: True

@@ -136,11 +136,20 @@ def test_a_run_is_unlocked_and_queried(copy_of_finished):
     assert QUERY in (PROJECT / "README.md").read_text()
 
 
+def test_the_centres_are_read_without_triaxis(finished):
+    (recipe,) = [text for text in blocks("python") if "safe_open" in text]
+    assert "triaxis" not in recipe
+    code = recipe.replace("model=smollm2-135m", "model=tiny")
+    run = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("tiny {") and run.stdout.endswith("(4, 256)\n")
+
+
 def test_the_summary_of_a_run_has_a_line_for_each_experiment(copy_of_finished):
     run = shell(copy_of_finished, f".venv/bin/python {PROJECT}/scripts/print_headline.py")
     assert run.status == 0, run.output
     assert max(map(len, run.output.splitlines()[:-1])) <= 100
-    for name in ("tiny-random", "surgery", "tolerance", "length"):
+    for name in ("tiny-random", "heads", "surgery", "tolerance", "length"):
         assert name in run.output, name
 
 
@@ -159,7 +168,7 @@ def test_another_workflow_is_planned(workspace):
 
 
 def test_a_script_of_ones_own_perturbs_positions(tmp_path):
-    (recipe,) = blocks("python")
+    (recipe,) = [text for text in blocks("python") if "perturbing" in text]
     tiny.make_model(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
     ids = torch.arange(40).reshape(2, 20) % 17

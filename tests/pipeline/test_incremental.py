@@ -9,14 +9,16 @@ from pipeline.conftest import Workspace
 
 STAGES = {"sample_sequences", "extract_features", "dump_logits", "sum_logits", "fit_axes"}
 # As config/tiny.yaml names them.
-EXPERIMENTS = "experiments: [mechanism, length, surgery, tolerance]"
+EXPERIMENTS = "experiments: [mechanism, heads, length, surgery, tolerance]"
 # The rules of each experiment, its plots apart.
 MECHANISM = {"measure_mechanism", "solve_expressivity", "tabulate_mechanism", "tabulate_headline"}
 SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery"}
 TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "link_tolerance", "tabulate_tolerance"}
 LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
+# What is made of other experiments too.
+DESCRIBED = {"describe_heads", "tabulate_heads"}
 # What predicts tokens, and what is made of that.
-HEADS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
+PREDICTS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
 SHOWN = {"render_report", "write_manifest", "build_database"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
@@ -46,7 +48,7 @@ def plots(rules) -> set[str]:
 def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished):
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
-    assert len(plots(rules)) == 21
+    assert len(plots(rules)) == 23
     assert set(rules) - plots(rules) == {"render_report", "write_manifest"}
 
 
@@ -55,6 +57,7 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
     [
         ("fit", {"heads", "axes", "matrices", "distance"}),
         ("mechanism", {"additive", "pairs", "contributions", "dummies", "surface"}),
+        ("heads", {"classes", "interaction"}),
         ("surgery", {"surgery", "steps"}),
         ("tolerance", {"tolerance", "cosines", "link"}),
         ("length", {f"length_{name}" for name in LENGTHS}),
@@ -69,12 +72,17 @@ def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them
 @pytest.mark.parametrize(
     ("module", "least", "most"),
     [
-        ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY),
+        ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY | DESCRIBED),
         ("tolerance/schema", {"run_perturbed", "tabulate_tolerance"}, TOLERANCE),
         ("length/schema", {"run_length", "tabulate_length"}, LENGTH),
-        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE),
+        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE | DESCRIBED),
+        (
+            "heads/schema",
+            {"measure_heads", "score_prompts", *DESCRIBED},
+            {"measure_heads", "score_prompts", *DESCRIBED},
+        ),
         ("text/joined", {"join_documents", "run_length"}, LENGTH),
-        ("model/head", {"run_surgery", "run_perturbed", "run_length"}, HEADS),
+        ("model/head", {"run_surgery", "run_perturbed", "run_length"}, PREDICTS | DESCRIBED),
     ],
 )
 def test_an_edit_reruns_what_uses_it_and_no_more(copy_of_finished, module, least, most):

@@ -1,4 +1,4 @@
-"""The mechanism's stages in a real run: their files, their views, and what a user is told."""
+"""The stages of mechanism and heads in a real run: their files, their views, and what a user is told."""
 
 import csv
 
@@ -12,11 +12,17 @@ def test_every_stage_is_a_view(finished):
                 f"SELECT model, count(*) FROM read_parquet('{finished.folder}/results/{stage}/**/*.parquet', "
                 "hive_partitioning = true) GROUP BY model ORDER BY model"
             ).fetchall()
-            for stage in ("additivity", "dummies", "patterns", "related")
+            for stage in ("additivity", "dummies", "patterns", "head_attention", "prompts", "prompt_scores", "heads")
         }
     matrices = 4 * 2 * 4  # sequences, layers, heads
     rows = {"additivity": (32 + 31 + 32) * matrices, "dummies": 16 * matrices}
-    rows |= {"patterns": 2 * 4 * matrices, "related": 2 * matrices}
+    rows |= {
+        "patterns": 2 * 4 * matrices,
+        "head_attention": matrices,
+        "prompts": 8,
+        "prompt_scores": 2 * matrices,
+        "heads": 8,
+    }
     assert counts == {stage: [("tiny", count), ("tiny-random", count)] for stage, count in rows.items()}
 
 
@@ -27,6 +33,22 @@ def test_the_tables_have_a_row_a_model(finished):
     for name in ("mean_r_additive", "mean_key_independence", "scrambled_distance_independence"):
         assert all(0 < float(row[name]) <= 1 for row in rows), name
     assert "tiny,,,0,2,4,0," in (finished.folder / "results/tables/expressivity.csv").read_text()
+
+
+def test_the_tables_of_heads_have_every_head(finished):
+    """Four sequences give no intervals, and so no class."""
+    found = {}
+    for name in ("heads", "heads_classes", "heads_least_additive", "heads_relations"):
+        with (finished.folder / f"results/tables/{name}.csv").open() as file:
+            found[name] = list(csv.DictReader(file))
+    places = [(row["model"], row["layer"], row["head"]) for row in found["heads"]]
+    assert places == [(m, str(n), str(h)) for m in ("tiny", "tiny-random") for n in range(2) for h in range(4)]
+    assert {(row["class"], row["sequences"], row["prompts"]) for row in found["heads"]} == {("undecided", "4", "8")}
+    assert all(0 < float(row["induction"]) < 1 and row["induction_low"] and not row["r_low"] for row in found["heads"])
+    assert sum(bool(row["surgery_loss"]) for row in found["heads"]) == 4  # of one layer of the trained model
+    assert [row["undecided"] for row in found["heads_classes"]] == ["8"] * 14
+    assert len(found["heads_least_additive"]) == 16 and len(found["heads_relations"]) == 30
+    assert {f"results/centres/model={name}.safetensors" for name in ("tiny", "tiny-random")} <= set(finished.digests())
 
 
 def test_more_dummy_distances_than_there_are_is_one_line(copy_of_finished):

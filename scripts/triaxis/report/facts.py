@@ -25,8 +25,8 @@ Row = dict[str, Any]
 
 # What is copied of a run: tables of its experiments, and how it was made.
 TABLES = (
-    *("headline", "axes", "mechanism", "surgery", "tolerance", "tolerance_link", "tasks", "length"),
-    *("training", "settling"),
+    *("headline", "axes", "mechanism", "heads_classes", "heads_least_additive", "heads_relations", "surgery"),
+    *("tolerance", "tolerance_link", "tasks", "length", "training", "settling"),
 )
 MADE_OF = ("config", "sources", "models", "packages")
 WIDTH = 100

@@ -1,10 +1,12 @@
 """What `make run` prints at its end: the headline as a table of at most 100 columns, and a line for each experiment."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
 from triaxis.base.names import control_of, is_control, series_of
+from triaxis.heads.classes import CLASSES, ROLES
 from triaxis.mechanism.names import SHARES
 from triaxis.training.summary import LOSS, settling
 
@@ -98,6 +100,18 @@ def experiment_lines(tables: Mapping[str, Sequence[Row]]) -> list[str]:
         for model, text in facts(tables[experiment]) if experiment in tables else []:
             lines += wrap(f"{experiment:<9}  {short(model)}: {text}", WIDTH, subsequent_indent=" " * 11)
     return lines
+
+
+def head_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """model -> how many of its heads are of each class, and have each role."""
+    found = []
+    for model in trained(rows):
+        own = [row for row in rows if row["model"] == model]
+        classes, roles = (Counter(row[name] for row in own) for name in ("class", "role"))
+        kinds = ", ".join(f"{classes[name]:,} {name}" for name in CLASSES)
+        looking = ", ".join(f"{roles[name]:,} {name.replace('_', '-')}" for name in ROLES)
+        found.append((model, f"{kinds}; looking at one token: {looking}"))
+    return found
 
 
 def surgery_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -215,6 +229,7 @@ def _beside(values: Mapping[tuple[str, str], float], model: str) -> str:
 
 
 FACTS = {
+    "heads": head_facts,
     "surgery": surgery_facts,
     "tolerance": tolerance_facts,
     "tasks": task_facts,

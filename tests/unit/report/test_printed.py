@@ -109,6 +109,16 @@ def test_each_experiment_of_the_run_has_its_lines_and_no_other():
     assert "length" not in text and "m-random:" not in text
 
 
+def test_heads_are_counted_by_class_and_role():
+    rows = [{"model": "m", "class": own, "role": role} for own, role in (("sink", np.nan), ("semantic", "induction"))]
+    rows.append({"model": "m-random", "class": "mixed", "role": np.nan})
+    (line, more) = experiment_lines({"heads": rows})
+    assert line.startswith(
+        "heads      m: 0 positional, 1 semantic, 0 mixed, 1 sink, 0 undecided; looking at one token:"
+    )
+    assert more.strip().endswith("0 duplicate-token, 1 induction")
+
+
 def test_length_sets_the_longest_beside_what_the_model_was_trained_on():
     text = " ".join(" ".join(experiment_lines({"length": length("m")})).split())
     assert "at the end of 256 tokens 2.560 plain, 2.560 lm_infinite; plain at the end of 128 1.280" in text
