@@ -75,8 +75,15 @@ def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
         Line2D([], [], marker=f"${letter}$", linestyle="", color="black", markersize=4, label=role.replace("_", " "))
         for role, letter in LETTERS.items()
     ]
-    figure.legend(handles=keys, ncols=len(keys), loc="outside lower center", handletextpad=0.2, columnspacing=0.9)
+    figure.legend(handles=_by_row(keys, len(CLASSES)), ncols=len(CLASSES), loc="outside lower center")
     return figure
+
+
+def _by_row(entries: Sequence[Line2D], columns: int) -> list[Line2D]:
+    """Entries of a legend, which fills column after column, so that it reads row by row; empty ones at the end."""
+    rows = -(-len(entries) // columns)
+    filled_up = [*entries, *(Line2D([], [], linestyle="", label=" ") for _ in range(rows * columns - len(entries)))]
+    return [filled_up[row * columns + column] for column in range(columns) for row in range(rows)]
 
 
 def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], model: str) -> Figure:
@@ -85,7 +92,7 @@ def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], mod
     figure, panels = plt.subplots(2, 3, figsize=(WIDTH, 4.4))
     for panel, (share, against) in zip(panels.flat, PANELS, strict=True):
         (found,) = [row for row in relations if (row["share"], row["against"]) == (share, against)]
-        panel.set_title(_told(found))
+        panel.set_title(_told(found), fontsize=7)
         panel.set(xlabel=NAMES[against], ylabel=NAMES[share])
         colours = [COLOURS[name] for name in heads["class"]]
         panel.scatter(heads[against], heads[share], s=5, c=colours, linewidths=0)

@@ -4,6 +4,8 @@ Spearman 1904; the bootstrap is stratified (Efron & Tibshirani 1993, chapter 8):
 that layer. docs/method/heads.md, "Does the interaction matter?".
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -12,33 +14,46 @@ from triaxis.base.stats import LEAST
 
 Array = NDArray[np.float64]
 
-# Resamples whose ranks are held at once.
-PIECE = 256
+Measures = Mapping[str, Array]
 
 
-def related(left: Array, right: Array, layer: NDArray[np.integer], samples: int, seed: int) -> dict[str, float]:
-    """How two measures (heads,) go together over the heads that have both, and how many these are.
+def related(
+    left: Measures, right: Measures, layer: NDArray[np.integer], samples: int, seed: int
+) -> dict[tuple[str, str], dict[str, float]]:
+    """(left name, right name) -> how two measures (heads,) go together over the heads that have all of `left` and the
+    one on the right, and how many these `heads` are.
 
-    r: the rank correlation over all heads. within: that of the ranks within each layer, with each layer's mean rank
+    r: the rank correlation over these heads. within: that of the ranks within each layer, with each layer's mean rank
     taken from them, which a trend over layers cannot make. Each has the ends of its 95 % bootstrap interval; NaN for
     fewer than LEAST heads, and where one side is constant.
     """
-    known = np.isfinite(left) & np.isfinite(right)
-    left, right, layer = left[known], right[known], layer[known]
-    drawn = _resamples(layer, samples if len(layer) >= LEAST else 0, seed)
-    whole = np.arange(len(layer))[None]
-    found: dict[str, float] = {"heads": len(layer)}
-    for name, ranks in (("r", _ranks), ("within", _ranks_within)):
-        value, *others = np.concatenate(
-            [
-                _correlations(ranks(left[some], layer), ranks(right[some], layer))
-                for some in (whole, *np.array_split(drawn, max(1, len(drawn) // PIECE)))
-            ]
-        )
-        known_others = np.array(others)[np.isfinite(others)]
-        ends = np.percentile(known_others, [2.5, 97.5]) if len(known_others) and np.isfinite(value) else [np.nan] * 2
-        found |= {name: float(value), f"{name}_low": float(ends[0]), f"{name}_high": float(ends[1])}
+    common = np.isfinite(list(left.values())).all(0)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    of_heads: dict[bytes, list[str]] = {}
+    for name, values in right.items():
+        of_heads.setdefault((common & np.isfinite(values)).tobytes(), []).append(name)
+    for mask, names in of_heads.items():
+        known = np.frombuffer(mask, dtype=bool)
+        own = layer[known]
+        # The heads as they are, and then the resamples.
+        drawn = np.vstack([np.arange(len(own)), _resamples(own, samples if len(own) >= LEAST else 0, seed)])
+        pairs = [(one, other) for one in left for other in names]
+        found |= {pair: {"heads": len(own)} for pair in pairs}
+        for kind, ranks in (("r", _ranks), ("within", _ranks_within)):
+            lefts, rights = (
+                {name: ranks(side[name][known][drawn], own) for name in some}
+                for side, some in ((left, left), (right, names))
+            )
+            for one, other in pairs:
+                found[one, other] |= _with_ends(kind, _correlations(lefts[one], rights[other]))
     return found
+
+
+def _with_ends(name: str, values: Array) -> dict[str, float]:
+    """The first of values (1 + samples,), and the ends of the interval that the others make."""
+    value, others = values[0], values[1:][np.isfinite(values[1:])]
+    low, high = np.percentile(others, [2.5, 97.5]) if len(others) and np.isfinite(value) else (np.nan, np.nan)
+    return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _resamples(layer: NDArray[np.integer], samples: int, seed: int) -> NDArray[np.int64]:

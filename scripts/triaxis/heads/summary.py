@@ -105,11 +105,13 @@ def relations(
     found = []
     for model in models:
         columns = columns_of([row for row in rows if row["model"] == model])
-        layer = columns["layer"].astype(int)
-        for share in SHARES:
-            for against in AGAINST:
-                own = related(columns[share], columns[against], layer, samples, seed)
-                found.append({"model": model, "share": share, "against": against} | own)
+        left, right = ({name: columns[name] for name in names} for names in (SHARES, AGAINST))
+        own = related(left, right, columns["layer"].astype(int), samples, seed)
+        found += [
+            {"model": model, "share": share, "against": against} | own[share, against]
+            for share in SHARES
+            for against in AGAINST
+        ]
     return found
 
 

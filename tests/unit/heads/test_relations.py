@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from triaxis.heads.relations import _resamples, related
+from triaxis.heads import relations
 
 LAYER = np.repeat(np.arange(6), 8)
 NOISE = np.random.default_rng(0).standard_normal((2, len(LAYER)))
+
+
+def related(left, right, layer, samples, seed) -> dict[str, float]:
+    """Of one pair; another measure on the right, of fewer heads, changes nothing."""
+    others = {"right": right, "less": np.where(np.arange(len(right)) < 9, right, np.nan)}
+    return relations.related({"left": left}, others, layer, samples, seed)["left", "right"]
 
 
 def test_the_correlation_is_spearmans():
@@ -28,7 +34,7 @@ def test_within_layers_only_ranks_in_the_layer_count():
 
 
 def test_heads_are_drawn_from_their_own_layers():
-    drawn = _resamples(LAYER, 50, 0)
+    drawn = relations._resamples(LAYER, 50, 0)
     assert (LAYER[drawn] == LAYER).all() and len(np.unique(drawn[:, :8])) == 8
 
 
