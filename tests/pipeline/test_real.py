@@ -54,6 +54,21 @@ def test_each_combination_is_near_the_independent_computation(real, axes, r):
     assert float(rows[MODEL, axes]["mean_r"]) == pytest.approx(r, abs=0.03)
 
 
+def test_the_trained_model_has_heads_of_known_kinds_and_the_random_one_has_none(real):
+    """Induction heads live in g and heads that look at the token before in f, as in no random model."""
+    rows = table(real, "heads.csv")
+    assert len(rows) == 2 * 30 * 9
+    roles = {(row["model"], row["role"]) for row in rows}
+    assert {(MODEL, "induction"), (MODEL, "previous_token"), (f"{MODEL}-random", "")} <= roles
+    assert {role for model, role in roles if model != MODEL} == {""}
+    share = {
+        role: np.mean([float(row["g_share"]) for row in rows if row["role"] == role])
+        for role in ("previous_token", "induction")
+    }
+    assert share["previous_token"] < 0.4 and share["induction"] > 0.7
+    assert {row["class"] for row in rows} >= {"positional", "semantic", "mixed", "sink"}
+
+
 def test_the_logits_are_the_models_own(real, monkeypatch):
     """Taken by an independent route: the eager attention of an unmodified run, recorded."""
     own = {}
