@@ -210,7 +210,7 @@ rule collect_centres:
         "../scripts/collect_centres.py"
 
 
-CENTRES = expand("results/centres/model={model}.safetensors", model=ROTARY)
+CENTRES = expand("results/centres/model={model}.safetensors", model=ROTARY_BASES)
 
 
 EXPERIMENTS["heads"] = Experiment(
@@ -232,7 +232,7 @@ EXPERIMENTS["heads"] = Experiment(
         "interaction": Figure(
             {"table": "results/tables/heads.csv", "relations": "results/tables/heads_relations.csv"},
             "interaction against what heads do, {model}",
-            each=ROTARY,
+            each=ROTARY_BASES,
         ),
     },
 )

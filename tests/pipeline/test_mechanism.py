@@ -48,7 +48,7 @@ def test_the_tables_of_heads_have_every_head(finished):
     assert sum(bool(row["surgery_loss"]) for row in found["heads"]) == 4  # of one layer of the trained model
     assert [row["undecided"] for row in found["heads_classes"]] == ["8"] * 14
     assert len(found["heads_least_additive"]) == 16 and len(found["heads_relations"]) == 30
-    assert {f"results/centres/model={name}.safetensors" for name in ("tiny", "tiny-random")} <= set(finished.digests())
+    assert "results/centres/model=tiny.safetensors" in finished.digests()
 
 
 def test_more_dummy_distances_than_there_are_is_one_line(copy_of_finished):
