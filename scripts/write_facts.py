@@ -1,7 +1,7 @@
 """Write what README.md and docs/ say was measured, from the tables in docs/results/: `make docs`.
 
 `write_facts.py RESULTS` copies the tables of the run in RESULTS there first, and `write_facts.py RESULTS FOLDER` to
-FOLDER, another of those whose pages quote the tables beside them: docs/results/training.
+FOLDER, another of those whose pages quote the tables beside them: docs/results/training and docs/results/long.
 """
 
 import sys
@@ -16,9 +16,12 @@ TABLES, TEMPLATES = PROJECT / "docs/results", PROJECT / "report/facts"
 # What of a run's figures the pages show: folder of its tables -> figure -> its copy.
 FIGURES = {
     TABLES: {"heads": PROJECT / "docs/heads.png"},
+    TABLES / "long": {"prefixes": TABLES / "long/prefixes.png"},
     TABLES / "training": {
         "training-small": TABLES / "training/training.png",
         "training_loss": TABLES / "training/loss.png",
+        "criteria": TABLES / "training/criteria.png",
+        "length_loss": TABLES / "training/length.png",
     },
 }
 
