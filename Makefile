@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length long training test test-cluster reliability lint docs bench models clean
+.PHONY: help run paper surgery tolerance tasks length long training test test-cluster reliability lint docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -21,6 +21,9 @@ help: ## list the targets
 run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
 	@$(BIN)/python scripts/print_headline.py
+
+paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)

@@ -93,18 +93,81 @@ rule build_database:
         "../scripts/build_database.py"
 
 
+# What says what a run was made of: records of what was fetched, on what each model ran, and what tokenizers lose.
+MADE_OF = {
+    "records": [kept_here(f"resources/{name}.json") for name in [*(f"models/{base}" for base in BASES), "corpus"]],
+    "made": [made_by(model) for model in MODELS],
+    "tokens": expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+}
+FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
+
+
+def models_of(figure):
+    """The model of each of a figure's files; None where it is of all."""
+    return [None] if figure.each is None else figure.each
+
+
+def paper_text():
+    """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
+    files = [file for folder in ("paper", "report") for file in sorted((PROJECT / folder).rglob("*")) if file.is_file()]
+    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_text()] for file in files])
+
+
+rule compile_paper:
+    input:
+        **MADE_OF,
+        tables=TABLES + FIGURE_TABLES,
+        figures=[file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
+    output:
+        pdf="results/paper.pdf",
+        facts="results/paper.json",
+    log:
+        "logs/compile_paper.log",
+    benchmark:
+        "logs/compile_paper.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/compile_paper.py"),
+        text=None if REMOTE else paper_text(),
+        models=list(MODELS),
+        bases=list(BASES),
+        config=config,
+        # Each experiment's figures, and of each its files with their models.
+        experiments=[
+            [
+                name,
+                [
+                    [figure, list(zip(drawn.files(figure), models_of(drawn)))]
+                    for figure, drawn in EXPERIMENTS[name].figures.items()
+                    if figure not in TIMES_FIGURES
+                ],
+            ]
+            for name in CHOSEN
+        ],
+    message:
+        "Setting the paper"
+    script:
+        "../scripts/compile_paper.py"
+
+
 rule write_manifest:
     input:
-        records=[kept_here(f"resources/{name}.json") for name in [*(f"models/{base}" for base in BASES), "corpus"]],
-        made=[made_by(model) for model in MODELS],
-        tokens=expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+        **MADE_OF,
         artefacts=[
             "results/documents.parquet",
             STAGES.values(),
             [file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
             TABLES,
-            [table for made in MADE for table in csv_of(made.figure_tables)],
+            FIGURE_TABLES,
             "results/tables/headline.tex",
+            # Snakemake fetches no folder of a remote source, and so no text of a paper.
+            [] if REMOTE else "results/paper.pdf",
         ],
     output:
         "results/manifest.json",

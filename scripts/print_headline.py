@@ -16,6 +16,6 @@ made = [name for name in printed.FACTS if f"{TABLES}/{name}.csv" in manifest["ar
 
 lines = printed.headline_lines(headline, sequences["count"], sequences["length"])
 lines += ["", *printed.experiment_lines({name: tables.from_csv(TABLES / f"{name}.csv") for name in made})]
-lines += ["Report    results/report.html", "Manifest  results/manifest.json"]
+lines += ["Report    results/report.html", "Paper     results/paper.pdf", "Manifest  results/manifest.json"]
 lines += ["Query     results/triaxis.duckdb, for example:", printed.QUERY]
 print("\n" + "\n".join(lines))
