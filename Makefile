@@ -13,10 +13,12 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run paper surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
+.PHONY: help install run paper surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+install: .venv/.locked ## install what `make run` needs into .venv, and nothing else
 
 run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)

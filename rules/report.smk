@@ -55,12 +55,21 @@ DRAWN = {figure: drawn.files(figure) for made in MADE for figure, drawn in made.
 FIGURES = [file for figure, files in DRAWN.items() for file in files]
 
 
+# What triaxis.duckdb only shows, and what it holds. A corpus may be of any size.
+LARGE = ["documents", "tokens", *(stage for made in MADE for stage in made.large)]
+TEXT_STAGES = {
+    "documents": ["results/documents.parquet"],
+    "tokens": expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+}
+QUERIED = TEXT_STAGES | STAGES | TIMES_STAGES
+HELD = {stage: files for stage, files in QUERIED.items() if stage not in LARGE}
+
+
 rule build_database:
     input:
-        "results/documents.parquet",
-        expand("results/tokens/model={base}/tokens.parquet", base=BASES),
-        # A view finds the further files itself, and the tables below take all of them.
-        [files[0] for files in (STAGES | TIMES_STAGES).values()],
+        HELD.values(),
+        # A view finds the further files itself.
+        [files[0] for stage, files in QUERIED.items() if stage in LARGE],
         TABLES + TIMES_TABLES,
     output:
         "results/triaxis.duckdb",
@@ -77,14 +86,10 @@ rule build_database:
         runtime=10,
     params:
         code=code_hash("scripts/build_database.py"),
-        views={
-            "documents": "results/documents.parquet",
-            "tokens": "results/tokens/model=*/*.parquet",
-            # A whole stage, so that a view finds the shards of a later run too.
-            **{
-                stage: f"{re.split('(?:model|series)=', files[0])[0]}**/*.parquet"
-                for stage, files in (STAGES | TIMES_STAGES).items()
-            },
+        stages=HELD,
+        # A whole stage, so that a view finds the shards of a later run too.
+        large={
+            stage: re.sub("model=.*", "**/*.parquet", files[0]) for stage, files in QUERIED.items() if stage in LARGE
         },
         tables={Path(table).stem: table for table in TABLES + TIMES_TABLES},
     message:
