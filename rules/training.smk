@@ -2,6 +2,7 @@
 
 # The checkpoints of series whose queries and keys can be seen: what is learned, and when, is read off them.
 CHECKPOINTS = [model for model in ROTARY if series_of(model)]
+FLEXIBILITY = [f"results/flexibility/model={model}/flexibility.parquet" for model in CHECKPOINTS]
 CURVES = [f"results/curves/series={series}/curve.parquet" for series in TRAINED]
 
 
@@ -127,9 +128,48 @@ if CHECKPOINTS:
         script:
             "../scripts/measure_checkpoint.py"
 
+    rule measure_flexibility:
+        input:
+            sequences=[f"results/sequences/model={{model}}/shard-{shard}.parquet" for shard in TOLERANCE_SHARDS],
+            # A control's tokens change places as its model's do.
+            displacements=lambda wildcards: [
+                f"results/displacements/model={base_of(wildcards.model)}/shard-{shard}.parquet"
+                for shard in TOLERANCE_SHARDS
+            ],
+            # Long texts are the experiment's on lengths, and without it none is read.
+            joined=["results/length/sequences/model={model}/sequences.parquet"] if "length" in CHOSEN else [],
+            record=record_of,
+        output:
+            "results/flexibility/model={model}/flexibility.parquet",
+        log:
+            "logs/measure_flexibility/{model}.log",
+        benchmark:
+            "logs/measure_flexibility/{model}.tsv"
+        wildcard_constraints:
+            model=one_of(CHECKPOINTS),
+        conda:
+            "../envs/gpu.yaml"
+        threads: 2
+        resources:
+            mem_mb=growing(8000),
+            runtime=growing(60),
+        params:
+            **{key: RUN[key] for key in ("device", "dtype")},
+            code=code_hash("scripts/measure_flexibility.py"),
+            random_seed=lambda wildcards: MODELS[wildcards.model],
+            seed=TOLERANCE["seed"],
+            fraction=SHOWN_FRACTION,
+            training_length=LENGTH["training_length"],
+        message:
+            "Measuring what displaced words and length cost: {wildcards.model}"
+        script:
+            "../scripts/measure_flexibility.py"
+
     rule tabulate_training:
         input:
             fits=shards_of("fits", CHECKPOINTS),
+            components=shards_of("components", CHECKPOINTS),
+            flexibility=FLEXIBILITY,
             additivity=shards_of("additivity", CHECKPOINTS),
             patterns=shards_of("patterns", CHECKPOINTS),
             checkpoint_losses=shards_of("checkpoint_losses", CHECKPOINTS),
@@ -147,6 +187,12 @@ if CHECKPOINTS:
                 caption="../report/settling_table.rst",
                 category="Training",
                 labels={"result": "when each measure settles"},
+            ),
+            criteria=report(
+                "results/tables/criteria.csv",
+                caption="../report/criteria_table.rst",
+                category="Training",
+                labels={"result": "what foretells the cost of order and length"},
             ),
             losses=report(
                 ["results/tables/training_loss.csv"] if CURVES else [],
@@ -178,7 +224,7 @@ if CHECKPOINTS:
 
 EXPERIMENTS["training"] = Experiment(
     category="Training",
-    tables=["training", "settling", *(["training_loss"] if CURVES else [])],
+    tables=["training", "settling", "criteria", *(["training_loss"] if CURVES else [])],
     stages={
         **{stage: shards_of(stage, CHECKPOINTS) for stage in ("checkpoint_losses", "checkpoint_attention")},
         "splits": [
@@ -186,6 +232,7 @@ EXPERIMENTS["training"] = Experiment(
             for entry in dict.fromkeys(entry for entry, _ in TRAINED.values())
         ],
         "curves": CURVES,
+        "flexibility": FLEXIBILITY,
     },
     figures={
         "training": Figure(
@@ -193,6 +240,7 @@ EXPERIMENTS["training"] = Experiment(
             "every measure by step, {model}",
             each=list(dict.fromkeys(map(entry_of, CHECKPOINTS))),
         ),
+        "criteria": Figure({"table": "results/tables/criteria.csv"}, "what foretells the cost of order and length"),
         **(
             {"training_loss": Figure({"table": "results/tables/training_loss.csv"}, "losses while training")}
             if CURVES

@@ -12,10 +12,12 @@ manifest = json.loads(Path("results/manifest.json").read_text())
 sequences = manifest["config"]["sequences"]
 headline = tables.from_csv(TABLES / "headline.csv")
 # A table of an earlier run may lie beside those of this one: the manifest has this one's.
-made = [name for name in printed.FACTS if f"{TABLES}/{name}.csv" in manifest["artefacts"]]
+named = [*printed.FACTS, *printed.TABLES]
+made = {
+    name: tables.from_csv(TABLES / f"{name}.csv") for name in named if f"{TABLES}/{name}.csv" in manifest["artefacts"]
+}
 
 lines = printed.headline_lines(headline, sequences["count"], sequences["length"])
-lines += ["", *printed.experiment_lines({name: tables.from_csv(TABLES / f"{name}.csv") for name in made})]
-lines += ["Report    results/report.html", "Paper     results/paper.pdf", "Manifest  results/manifest.json"]
+lines += ["", "Report    results/report.html", "Paper     results/paper.pdf", "Manifest  results/manifest.json"]
 lines += ["Query     results/triaxis.duckdb, for example:", printed.QUERY]
 print("\n" + "\n".join(lines))

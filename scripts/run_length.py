@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import torch
 
@@ -17,6 +16,7 @@ from triaxis.model.loading import load_model, run_metadata, training_length_of
 from triaxis.model.published import read_config
 from triaxis.model.tokenizer import load_tokenizer
 from triaxis.text import sources
+from triaxis.text.joined import read_joined
 
 with reporting(snakemake.log[0]) as log:
     params, options = snakemake.params, snakemake.params.options
@@ -34,12 +34,7 @@ with reporting(snakemake.log[0]) as log:
     )
     runner = Runner(model, probe_layouts(model), method)
 
-    pieces = parquet.read_parquet(snakemake.input.sequences)
-    numbers, texts = pieces["sequence"].to_numpy(), pieces["tokens"].to_pylist()
-    tokens = np.array(
-        [np.concatenate([texts[row] for row in np.flatnonzero(numbers == number)]) for number in np.unique(numbers)],
-        dtype=np.int32,
-    )
+    tokens = read_joined(snakemake.input.sequences)
     upstream = parquet.read_metadata(snakemake.input.sequences) | {"model": snakemake.wildcards.model}
     metadata = run_metadata(params, upstream) | {
         "training_length": str(own_length),

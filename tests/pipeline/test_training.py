@@ -61,7 +61,8 @@ MODELS = {
 }
 
 
-def test_each_checkpoint_is_a_model_and_its_rows_say_of_which_series(measured):
+def test_each_checkpoint_is_a_model_and_its_rows_say_of_which_series(measured, monkeypatch):
+    monkeypatch.chdir(measured.folder)  # where the database's views of tables look for their files
     assert measured.dry().nothing
     for stage in ("sequences", "features", "fits", "patterns"):
         for model, (series, step) in MODELS.items():
@@ -81,11 +82,16 @@ def test_tables_and_figures_of_the_training_are_made(measured):
     assert {row["series"] for row in tables.from_csv(folder / "tables/settling.csv")} == {
         *("local", "small.seed0", "small.seed1")
     }
+    criteria = tables.from_csv(folder / "tables/criteria.csv")
+    assert {(row["entry"], row["cost"], row["checkpoints"]) for row in criteria} == {
+        ("local", "displacement_cost", 2),
+        ("small", "displacement_cost", 4),
+    }
     curve = tables.from_csv(folder / "tables/training_loss.csv")
     assert {(row["series"], row["text"]) for row in curve} == {
         (f"small.seed{seed}", text) for seed in (0, 1) for text in ("training", "held out")
     }
-    for figure in ("training-local.svg", "training-small.svg", "training_loss.svg"):
+    for figure in ("training-local.svg", "training-small.svg", "training_loss.svg", "criteria.svg"):
         assert (folder / "figures" / figure).exists(), figure
     assert not list((folder / "figures").glob("surface-*step0*")), "figures show the last checkpoint of a series"
 
@@ -137,6 +143,7 @@ def test_a_step_that_is_added_runs_that_step_only(measured, entry, trained, new)
     assert jobs(run, "train_model") == trained
     for rule in ("tokenize_documents", "extract_features", "fit_features", "measure_mechanism", "measure_checkpoint"):
         assert jobs(run, rule) == new, rule
+    assert jobs(run, "measure_flexibility") == new
     assert jobs(run, "fetch_model") + jobs(run, "record_checkpoint") == new
     assert jobs(run, "tabulate_training") == 1
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, rankdata
 
 Array = NDArray[np.float64]
 
@@ -63,6 +63,14 @@ def weighted_correlation(left: Array, right: Array, weight: Array) -> Array:
     variances = left_variance * right_variance
     out = np.full(variances.shape, np.nan)
     return np.divide((left * right) @ weight, np.sqrt(variances), out=out, where=variances > 0)
+
+
+def rank_correlation(left: Array, right: Array, axis: int = -1) -> Array:
+    """Spearman's correlation along the last axis, ties at their mean rank; NaN if one side is constant."""
+    left, right = (rankdata(values, axis=-1) for values in np.broadcast_arrays(left, right))
+    left, right = (values - values.mean(-1, keepdims=True) for values in (left, right))
+    size = np.sqrt((left**2).sum(-1) * (right**2).sum(-1))
+    return np.divide((left * right).sum(-1), size, out=np.full(size.shape, np.nan), where=size > 0)
 
 
 def _centred(values: Array, weight: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What `make run` prints at its end: the headline as a table of at most 100 columns, and a line for each experiment."""
+"""What `make run` prints at its end: tables of at most 100 columns, and a line for each experiment."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
@@ -143,20 +143,19 @@ def task_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return found
 
 
-def length_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """model -> loss of the tokens that the longest length adds, method by method, beside plain attention within the
-    training length."""
-    found = []
+def length_lines(rows: Sequence[Row]) -> list[str]:
+    """A table a model: nats a token of the tokens that each length adds, by method."""
+    lines: list[str] = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        longest = max(row["length"] for row in own)
-        within = [row for row in own if row["method"] == "plain" and row["length"] <= row["training_length"]]
-        ends = ", ".join(f"{number(row['loss'])} {row['method']}" for row in own if row["length"] == longest)
-        text = f"nats a token at the end of {longest:,} tokens {ends}"
-        if within:
-            text += f"; plain at the end of {within[-1]['length']:,} {number(within[-1]['loss'])}"
-        found.append((model, text + f" (trained on {own[0]['training_length']:,})"))
-    return found
+        lengths = sorted({row["length"] for row in own})
+        loss = {(row["method"], row["length"]): number(row["loss"]) for row in own}
+        cells = [["", *(f"{length:,}" for length in lengths)]]
+        for method in dict.fromkeys(row["method"] for row in own):
+            cells.append([method, *(loss.get((method, length), "-") for length in lengths)])
+        title = f"length: {short(model)}, trained on {own[0]['training_length']:,} tokens; nats a token, by tokens read"
+        lines += ["", title, *aligned(cells, 1)]
+    return lines
 
 
 # The measures of training.csv that the summary names, and how.
@@ -170,6 +169,19 @@ LEARNED = {
     "previous_token_attention": "previous-token attention",
     "first_token_attention": "first-token attention",
 }
+
+
+# What the table by step has of them, in few characters.
+BY_STEP = {
+    "r distance+query+key": "r",
+    "r_additive": "r_add",
+    "key_independence": "key",
+    "distance_independence": "distance",
+    "slow_norm_share": "slow",
+    "previous_token_attention": "previous",
+    "first_token_attention": "first",
+}
+BY_STEP_MEANING = "r_add: r_additive; key, distance: their independence; slow: slow pairs' norm; then attention."
 
 
 def training_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -192,6 +204,18 @@ def training_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
             text += f"; {when}: {', '.join(names)}" if names else ""
         found.append((series, text))
     return found
+
+
+def step_lines(rows: Sequence[Row]) -> list[str]:
+    """A table: what each checkpoint has learned, means over its layers and heads."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["layer"] is None or row["layer"] != row["layer"]:
+            found.setdefault(row["model"], {})[row["measure"]] = number(row["value"])
+    columns = {LOSS: "loss", **BY_STEP}
+    cells = [["checkpoint", *columns.values()]]
+    cells += [[short(model), *(own.get(measure, "-") for measure in columns)] for model, own in found.items()]
+    return ["", *aligned(cells, 1), "", BY_STEP_MEANING]
 
 
 def trained(rows: Sequence[Row]) -> list[str]:
@@ -218,6 +242,8 @@ FACTS = {
     "surgery": surgery_facts,
     "tolerance": tolerance_facts,
     "tasks": task_facts,
-    "length": length_facts,
     "training": training_facts,
 }
+
+# Experiment -> its table, under the lines of all.
+TABLES = {"training": step_lines, "length": length_lines}

@@ -1,8 +1,12 @@
 """Long sequences, each of documents of its own: one document that is long enough, or several end to end."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from triaxis.base import parquet
 from triaxis.base.errors import UserError
 
 # length/sequences/model=MODEL/sequences.parquet: a piece of a document in a long sequence
@@ -59,3 +63,11 @@ def join_documents(tokens: pa.Table, prefix: list[int], length: int, count: int,
             )
             first += size
     return pa.Table.from_pylist(rows, schema=JOINED)
+
+
+def read_joined(path: str | Path) -> NDArray[np.int32]:
+    """The token ids (sequences, length) of a file of length/sequences/."""
+    pieces = parquet.read_parquet(path)
+    numbers, texts = pieces["sequence"].to_numpy(), pieces["tokens"].to_pylist()
+    own = [np.concatenate([texts[row] for row in np.flatnonzero(numbers == number)]) for number in np.unique(numbers)]
+    return np.array(own, dtype=np.int32)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from triaxis.base import tables
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
 from triaxis.training import summary
-from triaxis.training.summary import LOSS
+from triaxis.training.summary import BEYOND, DISPLACED, LOSS
 
 Courses = Mapping[str, Mapping[int | None, Mapping[str, tuple[NDArray, NDArray]]]]
 
@@ -42,6 +42,16 @@ PANELS = {
     "previous_token_attention": "attention, previous token",
     "first_token_attention": "attention, first token",
 }
+CRITERIA = {
+    LOSS: "loss",
+    "key_independence": "key independence",
+    "distance_independence": "distance independence",
+    "interaction": "interaction",
+    "slow_norm_share": "slow pairs' norm",
+    "distance_spread": "spread of $a_d$",
+    "entropy": "entropy of attention",
+}
+COSTS = {DISPLACED: "words displaced", BEYOND: "loss at 4 T"}
 TICKS = 6  # at most, of the steps
 
 
@@ -136,3 +146,34 @@ def training_loss(table: str) -> Figure:
     panel.set(xlabel="training step", ylabel="loss (nats a token)")
     panel.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def criteria(table: str) -> Figure:
+    """How closely each measure ranks the checkpoints of an entry by what they lose, a row of panels an entry."""
+    rows = tables.from_csv(table)
+    entries, costs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("entry", "cost"))
+    height = 0.75 + 1.9 * len(entries)
+    figure, grid = plt.subplots(len(entries), len(costs), figsize=(WIDTH, height), squeeze=False, sharex=True)
+    for entry, line in zip(entries, grid, strict=True):
+        for cost, panel in zip(costs, line, strict=True):
+            _draw_ranks(panel, [row for row in rows if (row["entry"], row["cost"]) == (entry, cost)])
+            panel.set_title(f"{entry}: {COSTS[cost]}")
+            if panel is not line[0]:
+                panel.tick_params(labelleft=False)
+    figure.supxlabel("rank correlation over checkpoints", fontsize=8)
+    return figure
+
+
+def _draw_ranks(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A dot and its interval for each measure; dotted where the loss ranks as closely, either way."""
+    for place, row in enumerate(rows):
+        colour = {"the baseline": "black", "better than the loss": GREEN}.get(row["verdict"], BLUE)
+        panel.plot(row["rank"], place, "o", color=colour, markersize=4)
+        panel.plot([row["rank_low"], row["rank_high"]], [place, place], color=colour, linewidth=1)
+        if row["measure"] == LOSS:
+            for side in (-1, 1):
+                panel.axvline(side * row["rank"], color="black", linewidth=0.5, linestyle=":")
+    panel.axvline(0, color=GREY, linewidth=0.5)
+    panel.set_yticks(range(len(rows)), [CRITERIA[row["measure"]] for row in rows])
+    panel.set_ylim(len(rows) - 0.5, -0.5)
+    panel.set_xlim(-1.05, 1.05)

@@ -17,6 +17,8 @@ from triaxis.mechanism.summary import SLOW
 Array = NDArray[np.float64]
 
 LOSS = "loss"
+# What a text that is not as in training costs: its words displaced, and at PAST times the training length.
+DISPLACED, BEYOND = "displacement_cost", "loss_beyond"
 # A measure has settled where it stays within this part of its whole range from where it ends.
 NEAR = 0.1
 
@@ -72,8 +74,30 @@ FROM heads {BY_LAYER}
 ATTENTION = f"""
 SELECT model, sequence, layer,
        avg(previous ORDER BY layer, head) AS previous_token_attention,
-       avg(first ORDER BY layer, head) AS first_token_attention
+       avg(first ORDER BY layer, head) AS first_token_attention,
+       avg(entropy ORDER BY layer, head) AS entropy
 FROM {query.stage()} {BY_LAYER}
+"""
+
+# How far a_d spreads over the causal cells of a head, of which distance d has length - d.
+COMPONENTS = f"""
+WITH heads AS (
+    SELECT model, sequence, layer, head,
+           sum(($length - index) * value ORDER BY index) / sum($length - index) AS mean,
+           sum(($length - index) * value * value ORDER BY index) / sum($length - index) AS square
+    FROM {query.stage()} WHERE axis = 'distance' GROUP BY model, sequence, layer, head
+)
+SELECT model, sequence, layer,
+       avg(sqrt(greatest(square - mean * mean, 0)) ORDER BY layer, head) AS distance_spread
+FROM heads {BY_LAYER}
+"""
+
+FLEXIBILITY = f"""
+SELECT model, sequence, NULL AS layer,
+       any_value(loss) FILTER (text = 'displaced') - any_value(loss) FILTER (text = 'as written') AS {DISPLACED},
+       any_value(loss) FILTER (text = 'long' AND first = 1) AS loss_within,
+       any_value(loss) FILTER (text = 'long' AND first > 1) AS {BEYOND}
+FROM {query.stage()} GROUP BY model, sequence
 """
 
 STAGES = {
@@ -82,6 +106,8 @@ STAGES = {
     "additivity": ADDITIVITY,
     "patterns": PATTERNS,
     "checkpoint_attention": ATTENTION,
+    "components": COMPONENTS,
+    "flexibility": FLEXIBILITY,
 }
 INDEX = ("model", "sequence", "layer", "axes")
 

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from triaxis.report.printed import MEANING, NAME, SHARES_MEANING, experiment_lines, headline_lines, nearest, short
+from triaxis.report.printed import (
+    MEANING,
+    NAME,
+    SHARES_MEANING,
+    experiment_lines,
+    headline_lines,
+    length_lines,
+    nearest,
+    short,
+    step_lines,
+)
 
 LONG = "a-model-whose-maker-had-much-to-say-about-it-12b-instruct"
 
@@ -109,10 +119,32 @@ def test_each_experiment_of_the_run_has_its_lines_and_no_other():
     assert "length" not in text and "m-random:" not in text
 
 
-def test_length_sets_the_longest_beside_what_the_model_was_trained_on():
-    text = " ".join(" ".join(experiment_lines({"length": length("m")})).split())
-    assert "at the end of 256 tokens 2.560 plain, 2.560 lm_infinite; plain at the end of 128 1.280" in text
-    assert "(trained on 128)" in text
+def test_lengths_are_a_table_of_methods():
+    rows = [*length("m"), *length("n" * 60)]
+    lines = length_lines(rows[:-1])
+    assert lines[1:5] == [
+        "length: m, trained on 128 tokens; nats a token, by tokens read",
+        "                64    128    256",
+        "plain        0.640  1.280  2.560",
+        "lm_infinite  0.640  1.280  2.560",
+    ]
+    assert lines[-1].split() == ["lm_infinite", "0.640", "1.280", "-"]
+    assert max(map(len, lines)) <= 100
+
+
+def test_checkpoints_are_a_table_of_what_they_have_learned():
+    measures = {"loss": 5.5, "r distance+query+key": 0.8, "previous_token_attention": 0.25, "r_additive": 0.9}
+    rows = [
+        {"model": f"{'m' * 60}.seed0.step{step}", "layer": layer, "measure": measure, "value": value - step / 1000}
+        for step in (0, 100)
+        for layer in (np.nan, 0)
+        for measure, value in measures.items()
+    ]
+    head, first, second = step_lines(rows)[1:4]
+    assert head.split() == ["checkpoint", "loss", "r", "r_add", "key", "distance", "slow", "previous", "first"]
+    assert first.split()[1:] == ["5.500", "0.800", "0.900", "-", "-", "-", "0.250", "-"]
+    assert second.split()[1:3] == ["5.400", "0.700"]
+    assert max(map(len, step_lines(rows))) <= 100
 
 
 def test_tasks_are_shown_beside_nothing_moved_and_random_weights():

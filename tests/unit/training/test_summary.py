@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 
 from triaxis.base import parquet, query, tables
-from triaxis.fit.schema import FITS
+from triaxis.fit.schema import COMPONENTS, FITS
 from triaxis.mechanism.schema import ADDITIVITY, PATTERNS
 from triaxis.training import summary
-from triaxis.training.schema import CHECKPOINT_ATTENTION, CHECKPOINT_LOSSES, CURVES
+from triaxis.training.schema import CHECKPOINT_ATTENTION, CHECKPOINT_LOSSES, CURVES, FLEXIBILITY
 
 MODELS = ["a.seed0.step0", "a.seed0.step20"]
 SEQUENCES, LAYERS, HEADS, LENGTH, PAIRS = 6, 2, 3, 12, 8
@@ -18,7 +18,10 @@ SCHEMAS = {
     "additivity": ADDITIVITY,
     "patterns": PATTERNS,
     "checkpoint_attention": CHECKPOINT_ATTENTION,
+    "components": COMPONENTS,
+    "flexibility": FLEXIBILITY,
 }
+TEXTS = ["as written", "displaced", "long"]
 KEYS = {
     "checkpoint_losses": {"sequence": SEQUENCES, "position": LENGTH},
     "fits": {"sequence": SEQUENCES, "layer": LAYERS, "head": HEADS, "prefix": [6, LENGTH], "axes": ["key", "distance"]},
@@ -31,6 +34,11 @@ KEYS = {
         "pair": [*range(PAIRS), None],
     },
     "checkpoint_attention": {"sequence": SEQUENCES, "layer": LAYERS, "head": HEADS},
+    "components": {
+        **{"sequence": SEQUENCES, "layer": LAYERS, "head": HEADS},
+        **{"axis": ["key", "distance"], "index": LENGTH},
+    },
+    "flexibility": {"sequence": SEQUENCES, "text": TEXTS, "first": [1, 2 * LENGTH]},
 }
 
 
@@ -50,6 +58,8 @@ def stages(tmp_path_factory) -> tuple[dict[str, list], dict[str, dict[str, np.nd
         }
         for model, name in enumerate(MODELS):
             columns = own | {name: array[model].ravel() for name, array in values[stage].items()}
+            if stage == "flexibility":  # only long texts have a loss from further on
+                columns["text"] = np.where(np.array(own["first"]) > 1, "long", own["text"])
             if stage == "patterns":
                 columns["frequency"] = [pair and -1.0 / pair for pair in own["pair"]]
             table = pa.table(
@@ -116,10 +126,28 @@ def test_attention_is_a_mean_over_heads(rows, stages):
     assert of(rows, "previous_token_attention") == pytest.approx(found["previous"][1].mean())
     assert of(rows, "first_token_attention", 1) == pytest.approx(found["first"][1, :, 1].mean())
 
+    assert of(rows, "entropy") == pytest.approx(found["entropy"][1].mean())
 
-def test_every_layer_has_a_row_of_each_measure_but_the_loss(rows):
+
+@pytest.mark.parametrize("layer", [None, 0])
+def test_the_spread_of_a_head_is_over_its_cells(rows, stages, layer):
+    own = np.s_[:] if layer is None else np.s_[layer : layer + 1]
+    of_heads = stages[1]["components"]["value"][1, :, own, :, 1].reshape(-1, LENGTH)
+    cells = np.arange(LENGTH)[:, None] - np.arange(LENGTH)
+    spread = [np.std(a[cells[np.tri(LENGTH, dtype=bool)]]) for a in of_heads]
+    assert of(rows, "distance_spread", layer) == pytest.approx(np.mean(spread))
+
+
+def test_words_displaced_are_set_beside_the_same_text_as_written(rows, stages):
+    loss = dict(zip(TEXTS, np.moveaxis(stages[1]["flexibility"]["loss"][1, ..., 0], -1, 0), strict=True))
+    cost = of(rows, "displacement_cost")
+    assert cost == pytest.approx((loss["displaced"] - loss["as written"]).mean())
+
+
+def test_every_layer_has_a_row_of_each_measure_but_the_losses(rows):
     per_layer = {layer: {row["measure"] for row in rows if row["layer"] == layer} for layer in (None, 0, 1)}
-    assert per_layer[0] == per_layer[1] == per_layer[None] - {"loss"}
+    losses = {"loss", "displacement_cost", "loss_within", "loss_beyond"}
+    assert per_layer[0] == per_layer[1] == per_layer[None] - losses and losses < per_layer[None]
 
 
 # Settling

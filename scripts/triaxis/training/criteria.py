@@ -1,0 +1,79 @@
+"""What foretells, over checkpoints, what a model loses where order or length are not those of its training.
+
+Rank correlations of each measure with each loss, beside that of the plain loss: a better model is better at everything,
+so that a criterion has to rank checkpoints better than their loss does. docs/method/training.md, "Criteria".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triaxis.base.names import entry_of
+from triaxis.base.stats import interval, rank_correlation
+from triaxis.training.summary import BEYOND, DISPLACED, LOSS
+
+Array = NDArray[np.float64]
+
+COSTS = (DISPLACED, BEYOND)
+# The paper's account names all but the last two; the loss is the baseline.
+MEASURES = (
+    LOSS,
+    "key_independence",
+    "distance_independence",
+    "interaction",
+    "slow_norm_share",
+    "distance_spread",
+    "entropy",
+)
+# With fewer checkpoints a rank correlation says nothing.
+FEWEST = 3
+
+
+def criteria(rows: Sequence[Mapping[str, Any]], samples: int, seed: int) -> list[dict]:
+    """The rows of criteria.csv, one a (entry, cost, measure), from those of training.csv.
+
+    rank: Spearman's correlation of measure and cost over the checkpoints of an entry, all its seeds; ahead: how much
+    more closely it ranks them than the loss does, |rank| less that of the loss. Both with 95 % bootstrap intervals over
+    checkpoints, and NaN for fewer than FEWEST. A checkpoint that lacks the measure or the cost is left out, and a cost
+    that all of them lack has no rows.
+    """
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        if row["layer"] is None or row["layer"] != row["layer"]:
+            values.setdefault(entry_of(row["model"]), {}).setdefault(row["model"], {})[row["measure"]] = row["value"]
+    found = []
+    for entry, checkpoints in values.items():
+        for cost in COSTS:
+            for measure in MEASURES:
+                names = (measure, LOSS, cost)
+                known = [[own[name] for name in names] for own in checkpoints.values() if own.keys() >= set(names)]
+                if known:
+                    row = {"entry": entry, "cost": cost, "measure": measure}
+                    found.append(row | _ranks(np.array(known).T, samples, seed))
+                    if measure == LOSS:
+                        found[-1]["verdict"] = "the baseline"
+    return found
+
+
+def _ranks(columns: Array, samples: int, seed: int) -> dict[str, Any]:
+    """The numbers of a row; columns (3, checkpoints): the measure, the loss and the cost."""
+    measure, _, cost = columns
+    found: dict[str, Any] = {"checkpoints": len(cost)}
+    for name, statistic, own in (("rank", rank_correlation, (measure, cost)), ("ahead", ahead, tuple(columns))):
+        value, ends = float("nan"), (float("nan"), float("nan"))
+        if len(cost) >= FEWEST:
+            value, ends = float(statistic(*own)), interval(own, statistic, samples, seed)
+        found |= {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+    return found | {"verdict": verdict(found["ahead_low"], found["ahead_high"])}
+
+
+def ahead(measure: Array, loss: Array, cost: Array, axis: int = -1) -> Array:
+    """How much more closely a measure ranks the costs than the loss does, whichever way it points."""
+    return np.abs(rank_correlation(measure, cost)) - np.abs(rank_correlation(loss, cost))
+
+
+def verdict(low: float, high: float) -> str:
+    """How a measure stands to the loss, by the interval of `ahead`."""
+    return "better than the loss" if low > 0 else "worse than the loss" if high < 0 else "not told apart"
