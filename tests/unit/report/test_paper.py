@@ -53,7 +53,7 @@ def text_of(pdf: Path) -> str:
 
 
 def rounded(text: str, digits: int = 3) -> str:
-    if text == "":
+    if text in ("", "nan"):
         return "–"
     shown = str(Decimal(text).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
     return shown if re.search("[1-9]", shown) else shown.removeprefix("-")
@@ -139,6 +139,20 @@ def test_a_table_without_rows_is_one_line(tmp_path):
     (tmp_path / "tasks.csv").write_text((tmp_path / "tasks.csv").read_text().splitlines()[0] + "\n")
     text = text_of(make(tmp_path, tmp_path))
     assert "The table tasks.csv of this run has no rows: there is nothing to show." in text
+
+
+def test_numbers_near_nothing_are_rounded_as_others_are(tmp_path):
+    """As Python writes them, they have an exponent; and a zero has no sign."""
+    for path in KEPT.glob("*.csv"):
+        shutil.copy(path, tmp_path)
+    own = rows("headline")
+    own[0] |= {"scrambled_key_independence": "8.1e-05", "pooled_r": "-1e-05", "adjusted_r2": "-0.25", "null_r": "nan"}
+    text = ",".join(own[0]) + "\n" + "".join(",".join(row.values()) + "\n" for row in own)
+    (tmp_path / "headline.csv").write_text(text)
+    text = text_of(make(tmp_path, tmp_path))
+    assert "same for every key, and 0.0 % where" in text
+    row = " ".join([interval(own[0], "mean_r"), f"0.000 {interval(own[0], 'pooled_r').partition(' ')[2]}", "-0.250"])
+    assert f"{own[0]['model']} {row} {rounded(own[0]['heldout_r'])} –" in text
 
 
 @pytest.mark.parametrize(("content", "fault"), [(None, "missing"), ("", "empty"), ("\n", "empty")])
