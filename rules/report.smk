@@ -114,8 +114,9 @@ def models_of(figure):
 
 def paper_text():
     """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
-    files = [file for folder in ("paper", "report") for file in sorted((PROJECT / folder).rglob("*")) if file.is_file()]
-    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_text()] for file in files])
+    own = [file for file in PROJECT.glob("paper/**/*") if file.is_file() and not file.name.startswith(".")]
+    files = sorted([*own, *PROJECT.glob("report/*.rst")])
+    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_bytes().hex()] for file in files])
 
 
 rule compile_paper:
