@@ -16,21 +16,20 @@ with reporting(snakemake.log[0]):
     tokens = dict(zip(params.bases, inputs.tokens, strict=True))
     facts = facts_of_run(project, params.config, records, made, tokens)
     facts["tables"] = [Path(table).stem for table in inputs.tables]
-    facts["experiments"] = {
-        name: {
+    captions = {path.stem: path.read_text() for path in project.glob("report/*.rst")}
+    facts["experiments"] = [
+        {
+            "name": name,
             "figures": [
                 {
                     "name": figure,
-                    "files": [
-                        {"file": file, "caption": pieces((project / f"report/{figure}.rst").read_text(), model)}
-                        for file, model in shown
-                    ],
+                    "files": [{"file": file, "caption": pieces(captions[figure], model)} for file, model in shown],
                 }
                 for figure, shown in figures
-            ]
+            ],
         }
         for name, figures in params.experiments
-    }
+    ]
     require_tables(map(Path, inputs.tables))
     # What Typst reads is named from the folder that has results/ in it.
     root = Path(snakemake.output.pdf).parents[1]

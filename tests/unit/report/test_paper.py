@@ -34,7 +34,7 @@ def facts(tables: list[str], experiments: list[str]) -> dict[str, Any]:
         "machine": machine(),
         "tokenizers": {"smollm2-135m": lost},
         "tables": tables,
-        "experiments": {name: {"figures": []} for name in experiments},
+        "experiments": [{"name": name, "figures": []} for name in experiments],
     }
 
 
