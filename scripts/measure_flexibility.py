@@ -27,6 +27,6 @@ with reporting(snakemake.log[0]):
     if inputs.joined:
         folder = json.loads(Path(inputs.record).read_text())["folder"]
         own_length = params.training_length or training_length_of(read_config(folder))
-        rows += long_losses(model, joined.read_joined(inputs.joined), own_length)
+        rows += long_losses(model, joined.read_joined(inputs.joined[0]), own_length)
     metadata = run_metadata(params, parquet.read_metadata(inputs.sequences[0]))
     parquet.write_parquet(snakemake.output[0], to_table(rows), FLEXIBILITY, metadata)

@@ -1,7 +1,7 @@
 """Write what README.md and docs/ say was measured, from the tables in docs/results/: `make facts`.
 
 `write_facts.py RESULTS` copies the tables of the run in RESULTS there first, and `write_facts.py RESULTS FOLDER` to
-FOLDER, another of those whose pages quote the tables beside them: docs/results/training.
+FOLDER, another of those whose pages quote the tables beside them: docs/results/training and docs/results/long.
 """
 
 import sys
@@ -16,9 +16,12 @@ TABLES, TEMPLATES = PROJECT / "docs/results", PROJECT / "report/facts"
 # What else of a run the pages show or link to: folder of its tables -> file of results/ -> its copy.
 COPIED = {
     TABLES: {"figures/heads.png": PROJECT / "docs/heads.png", "paper.pdf": TABLES / "paper.pdf"},
+    TABLES / "long": {"figures/prefixes.png": TABLES / "long/prefixes.png"},
     TABLES / "training": {
         "figures/training-small.png": TABLES / "training/training.png",
         "figures/training_loss.png": TABLES / "training/loss.png",
+        "figures/criteria.png": TABLES / "training/criteria.png",
+        "figures/length_loss.png": TABLES / "training/length.png",
     },
 }
 

@@ -1,6 +1,7 @@
 """Series of checkpoints and a model that is trained here, through the pipeline."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ def configure(workspace: Workspace, models: dict, **sections: object) -> None:
     config = yaml.safe_load((workspace.folder / "config/tiny.yaml").read_text())
     config |= {"models": models, "experiments": ["mechanism", "training"], "logits": {"keep": "none"}}
     config["sequences"] = {"count": 2, "length": 32, "per_document": 2, "shard": 2}
+    config["length"] = {"lengths": [32, 128], "sequences": 2}
     (workspace.folder / "config/series.yaml").write_text(yaml.safe_dump(config | sections))
     workspace.configfile = "config/series.yaml"
 
@@ -94,6 +96,23 @@ def test_tables_and_figures_of_the_training_are_made(measured):
     for figure in ("training-local.svg", "training-small.svg", "training_loss.svg", "criteria.svg"):
         assert (folder / "figures" / figure).exists(), figure
     assert not list((folder / "figures").glob("surface-*step0*")), "figures show the last checkpoint of a series"
+
+
+def test_with_lengths_the_loss_past_the_training_length_is_measured_too(measured, tmp_path):
+    shutil.copytree(measured.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
+    workspace = Workspace(tmp_path)
+    workspace.configfile = measured.configfile
+    target = "results/flexibility/model=small.seed0.step20/flexibility.parquet"
+    run = workspace.run("--config", "also=[length]", "--", target)
+    assert run.status == 0, run.output
+    assert set(run.rules) <= {"join_documents", "measure_flexibility"}, run.rules
+    rows = parquet.read_parquet(tmp_path / target).to_pylist()
+    assert {(row["text"], row["first"], row["tokens"]) for row in rows} == {
+        ("as written", 1, 31),
+        ("displaced", 1, 31),
+        ("long", 1, 31),
+        ("long", 64, 64),
+    }
 
 
 def test_a_trained_model_is_measured_on_held_out_documents_only_and_others_on_all(measured):

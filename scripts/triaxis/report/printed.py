@@ -20,7 +20,7 @@ SHARES_MEANING = (
     "r_additive: the same of a query's logits with their best f(q, d) + g(q, k); interaction: the rest.",
     "Independence of keys: of what distance does, the share that is the same for every key; of distance:",
     "of what the key does, the share that is the same at every distance. Scrambled: the null that keeps",
-    "norms. r_additive alone does not tell them apart.",
+    "norms. On short texts r_additive alone does not tell them apart.",
 )
 
 
