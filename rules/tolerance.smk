@@ -198,6 +198,7 @@ EXPERIMENTS["tolerance"] = Experiment(
     category="Tolerance",
     tables=["tolerance", "tolerance_link"],
     stages=PERTURBED,
+    large=["plain"],
     figures={
         "tolerance": Figure({"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed"),
         "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer"),

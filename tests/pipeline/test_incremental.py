@@ -19,7 +19,7 @@ LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", 
 DESCRIBED = {"describe_heads", "tabulate_heads"}
 # What predicts tokens, and what is made of that.
 PREDICTS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
-SHOWN = {"render_report", "write_manifest", "build_database"}
+SHOWN = {"render_report", "write_manifest", "build_database", "compile_paper"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
 
@@ -49,7 +49,7 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
     assert len(plots(rules)) == 23
-    assert set(rules) - plots(rules) == {"render_report", "write_manifest"}
+    assert set(rules) - plots(rules) == {"render_report", "write_manifest", "compile_paper"}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,14 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
 def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them(copy_of_finished, experiment, own):
     append(copy_of_finished, f"{experiment}/figures", "CHANGED = 1")
     rules = copy_of_finished.dry().rules
-    assert set(rules) == {f"plot_{figure}" for figure in own} | {"render_report", "write_manifest"}
+    assert set(rules) == {f"plot_{figure}" for figure in own} | SHOWN - {"build_database"}
+
+
+@pytest.mark.parametrize("part", ["paper/paper.typ", "paper/sections/fit.typ", "paper/references.bib"])
+def test_a_change_of_the_papers_text_sets_the_paper_and_writes_the_manifest_only(copy_of_finished, part):
+    path = copy_of_finished.folder / part
+    path.write_text(f"{path.read_text()}\n")
+    assert set(copy_of_finished.dry().rules) == {"compile_paper", "write_manifest"}
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def copy_run(results: Path, folder: Path) -> None:
         part.write_text(json.dumps({key: manifest[key] for key in MADE_OF}, indent=2, sort_keys=True) + "\n")
 
 
-def copy_figure(figure: Path, target: Path) -> None:
+def copy_file(file: Path, target: Path) -> None:
     with files.whole(target) as part:
-        shutil.copyfile(figure, part)
+        shutil.copyfile(file, part)
 
 
 def six_decimals(table: str) -> str:

@@ -275,9 +275,9 @@ def test_a_figure_is_drawn_of_a_model_of_any_name(name: str, files, tmp_path: Pa
 
 def test_the_database_keeps_a_models_name(files, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files("fits")
+    fits = {"fits": [str(file) for file in files("fits")]}
     (tmp_path / "headline.csv").write_text(tables.to_csv([{"model": "7", "mean_r": 0.5}]))
-    build_database(tmp_path / "triaxis.duckdb", {"fits": "fits/model=*/*.parquet"}, {"headline": "headline.csv"})
+    build_database(tmp_path / "triaxis.duckdb", tmp_path, fits, {}, {"headline": "headline.csv"})
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
         assert connection.sql("SELECT DISTINCT model FROM fits ORDER BY ALL").fetchall() == [(name,) for name in MODELS]
         assert connection.sql("FROM tables.headline").fetchall() == [("7", None, None, 0.5)]
