@@ -32,7 +32,9 @@ tolerance: ## the same run and its order perturbed: words, positions and distanc
 tasks: ## the same run and tasks asked under these perturbations (minutes)
 length: ## the same run and lengths past the training length, plain attention beside LM-Infinite (minutes)
 training: ## a small model trained here, twice: what its checkpoints have learned, and lengths past its own (minutes)
-	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml
+	@# Its models are so small that jobs side by side are faster than one on several threads.
+	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml \
+	  ALSO="--set-threads extract_features=1 extract_prompts=1 measure_checkpoint=1 measure_flexibility=1 run_length=1"
 surgery tolerance tasks length:
 	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
 
