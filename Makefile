@@ -34,7 +34,7 @@ length: ## the same run and lengths past the training length, plain attention be
 training: ## a small model trained here, twice: what its checkpoints have learned, and lengths past its own (minutes)
 	@# Its models are so small that jobs side by side are faster than one on several threads.
 	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml \
-	  ALSO="--set-threads extract_features=1 extract_prompts=1 measure_checkpoint=1 measure_flexibility=1 run_length=1"
+	  ALSO="--set-threads extract_features=1 measure_checkpoint=1 measure_flexibility=1 run_length=1"
 surgery tolerance tasks length:
 	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
 
