@@ -100,6 +100,7 @@ def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], mod
             count_axis(panel, "layer")
             _draw_means(panel, heads["layer"], heads[share])
         if not found["heads"]:
+            panel.set(xticks=[], yticks=[])
             panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=GREY)
     keys = [Line2D([], [], marker="o", linestyle="", markersize=3, color=colour) for colour in COLOURS.values()]
     figure.legend(keys, COLOURS, ncols=len(keys), loc="outside lower center")

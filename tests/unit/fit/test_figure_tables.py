@@ -153,7 +153,7 @@ def test_what_the_disk_refuses_is_one_line_and_leaves_no_table(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(UserError, match=r"heads\.csv cannot be written: File too large; raise"):
+        with pytest.raises(UserError, match=r"r_by_head\.csv cannot be written: File too large; raise"):
             query.write_csv(tmp_path / "r_by_head.csv", summary.R_BY_HEAD, [file])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
