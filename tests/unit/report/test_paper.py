@@ -86,7 +86,7 @@ def lines_of_every_run() -> Iterator[str]:
 def lines_of_experiments() -> Iterator[str]:
     """Lines of the tables of experiments that a run may leave out."""
     for row in rows("surgery"):
-        yield " ".join([row["model"], row["variant"], row["sequences"], interval(row, "loss")])
+        yield " ".join([row["model"], row["variant"], row["sequences"], rounded(row["loss"])])
     moved = {(row["model"], row["perturbation"], row["fraction"]): interval(row, "ratio") for row in rows("tolerance")}
     for row in rows("tolerance"):
         share = f"{rounded(str(100 * Decimal(row['fraction'])), 0)} % {row['sequences']}"
