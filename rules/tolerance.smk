@@ -27,11 +27,11 @@ PERTURBED = {
     },
 }
 
-# Head by head: of the sequences of the first shard that are perturbed, the first ones are measured and the others, which
-# no cost is measured on, predict. A control has no loss to lose.
+# Head by head, the feature perturbation: of the sequences of the first shard that are perturbed, the first ones are
+# measured and the others, which no cost is measured on, predict. A control has no loss to lose.
 MEASURED_HEADS = TOLERANCE["head_sequences"]
 PREDICTED_FROM = min(TOLERANCE["sequences"], SHARD_SIZE) - MEASURED_HEADS
-HEADED = ROTARY_BASES if MEASURED_HEADS else []
+HEADED = ROTARY_BASES if MEASURED_HEADS and "feature" in TOLERANCE["perturbations"] else []
 PERTURBED |= {
     stage: expand("results/{stage}/model={model}/heads.parquet", stage=stage, model=HEADED)
     for stage in ("perturbed_heads", "predictors")
@@ -160,6 +160,7 @@ rule perturb_heads:
         taken=MEASURED_HEADS,
         fraction=FRACTIONS[-1],
         seed=TOLERANCE["seed"],
+        layers=TOLERANCE["layers"],
     message:
         "Perturbing one head at a time: {wildcards.model}"
     script:

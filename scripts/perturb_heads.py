@@ -25,6 +25,7 @@ with reporting(snakemake.log[0]) as log:
         numbers,
         [drawn[number, params.fraction] for number in numbers],
         batch_tokens=params.batch_tokens,
+        layers=None if params.layers == "all" else params.layers,
     )
     upstream = parquet.read_metadata(inputs.sequences)
     metadata = provenance.describe(params, upstream | {"revision": revision_of(upstream, None)})

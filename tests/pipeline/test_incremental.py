@@ -12,11 +12,12 @@ STAGES = {"sample_sequences", "extract_features", "dump_logits", "sum_logits", "
 EXPERIMENTS = "experiments: [mechanism, length, surgery, tolerance]"
 # The rules of each experiment, its plots apart.
 MECHANISM = {"measure_mechanism", "solve_expressivity", "tabulate_mechanism", "tabulate_headline"}
-SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery"}
-TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "link_tolerance", "tabulate_tolerance"}
+SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery", "run_bands", "tabulate_bands"}
+TOLERANCE_HEADS = {"perturb_heads", "predict_heads", "tabulate_perturbed_heads"}
+TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "tabulate_tolerance", *TOLERANCE_HEADS}
 LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
 # What predicts tokens, and what is made of that.
-HEADS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
+HEADS = {*SURGERY, *TOLERANCE, *LENGTH} - {"calibrate_surgery", "displace_tokens", "run_plain", "join_documents"}
 SHOWN = {"render_report", "write_manifest", "build_database"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
@@ -46,7 +47,7 @@ def plots(rules) -> set[str]:
 def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished):
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
-    assert len(plots(rules)) == 21
+    assert len(plots(rules)) == 22
     assert set(rules) - plots(rules) == {"render_report", "write_manifest"}
 
 
@@ -55,8 +56,8 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
     [
         ("fit", {"heads", "axes", "matrices", "distance"}),
         ("mechanism", {"additive", "pairs", "contributions", "dummies", "surface"}),
-        ("surgery", {"surgery", "steps"}),
-        ("tolerance", {"tolerance", "cosines", "link"}),
+        ("surgery", {"surgery", "steps", "bands"}),
+        ("tolerance", {"tolerance", "cosines", "predictors"}),
         ("length", {f"length_{name}" for name in LENGTHS}),
     ],
 )
@@ -72,7 +73,7 @@ def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them
         ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY),
         ("tolerance/schema", {"run_perturbed", "tabulate_tolerance"}, TOLERANCE),
         ("length/schema", {"run_length", "tabulate_length"}, LENGTH),
-        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE),
+        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | {"tabulate_bands"}),
         ("text/joined", {"join_documents", "run_length"}, LENGTH),
         ("model/head", {"run_surgery", "run_perturbed", "run_length"}, HEADS),
     ],

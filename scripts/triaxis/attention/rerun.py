@@ -21,6 +21,7 @@ from triaxis.model.answering import answering
 from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
 from triaxis.model.inputs import token_ids
 from triaxis.model.inputs import token_ids
+from triaxis.model.inputs import token_ids
 
 Tensor = torch.Tensor
 
@@ -42,7 +43,7 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[list[torch.nn.Module], dict[
                 return list(stack), index
     raise UserError(
         f"a model of type '{model.config.model_type}' keeps its layers in no single list: running layers again needs "
-        "one block a layer; do without surgery, and set tolerance.head_sequences to 0"
+        "one block a layer; do without surgery, and with tolerance.head_sequences 0"
     )
 
 

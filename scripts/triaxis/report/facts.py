@@ -25,8 +25,8 @@ Row = dict[str, Any]
 
 # What is copied of a run: tables of its experiments, and how it was made.
 TABLES = (
-    *("headline", "axes", "mechanism", "surgery", "tolerance", "tolerance_link", "tasks", "length"),
-    *("training", "settling", "criteria", "prefixes"),
+    *("headline", "axes", "mechanism", "surgery", "surgery_bands", "tolerance", "tolerance_predictors"),
+    *("tasks", "length", "training", "settling", "criteria", "prefixes"),
 )
 MADE_OF = ("config", "sources", "models", "packages")
 WIDTH = 100

@@ -64,11 +64,12 @@ def run_heads(
     displacements: Sequence[Displacement],
     *,
     batch_tokens: int,
+    layers: Sequence[int] | None = None,
 ) -> pa.Table:
     """The rows of perturbed_heads/: what tokens (sequences, length), called `numbers`, cost with the distances of one
     layer, and then of each of its heads alone, off as each sequence's displacement makes them.
 
-    Layers that do not rotate have no rows. Raises UserError if the model's position table changes with the largest
+    layers: those that are perturbed, None for all; of them, those that do not rotate have no rows. Raises UserError if the model's position table changes with the largest
     position.
     """
     require_fixed_table(model)
@@ -83,7 +84,8 @@ def run_heads(
     for part in passes(tokens, batch_tokens):
         runner = Rerunner(model, layouts, tokens[part])
         offsets = torch.from_numpy(np.stack([each.offsets() for each in displacements[part]])).to(runner.ids.device)
-        for layer in tqdm(runner.rotating(), unit="layer", desc="perturb heads", mininterval=5):
+        chosen = [layer for layer in runner.rotating() if layers is None or layer in layers]
+        for layer in tqdm(chosen, unit="layer", desc="perturb heads", mininterval=5):
             one = OneLayer(layer, runner.rotaries[layer], offsets)
             record(runner, numbers[part], one, None)
             for head in range(one.off.shape[1]):

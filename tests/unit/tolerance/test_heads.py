@@ -50,8 +50,9 @@ def displacements() -> list[Displacement]:
     return [displace(units, 1.0, 2, [0, number]) for number in NUMBERS]
 
 
-def heads_of(model, batch: int = 2) -> list[dict]:
-    return run_heads(model, probe_layouts(model), draw(), NUMBERS, displacements(), batch=batch).to_pylist()
+def heads_of(model, batch: int = 2, layers: list[int] | None = None) -> list[dict]:
+    own = draw(), NUMBERS, displacements()
+    return run_heads(model, probe_layouts(model), *own, batch_tokens=batch * LENGTH, layers=layers).to_pylist()
 
 
 def calls_of(model) -> list[Call]:
@@ -116,6 +117,11 @@ def test_rows_cover_every_layer_and_head_once_and_batches_do_not_matter() -> Non
     for row in one:
         other = found[row["sequence"], row["layer"], row["head"]]
         assert row["kl"] == pytest.approx(other["kl"], abs=1e-6)
+
+
+def test_chosen_layers_are_perturbed_alone() -> None:
+    model = model_of("llama")
+    assert heads_of(model, layers=[1]) == [row for row in heads_of(model) if row["layer"] == 1]
 
 
 def test_layers_that_turn_nothing_have_no_cost_and_no_prediction() -> None:
