@@ -24,6 +24,7 @@ CHANGES = {
     "masked": (VERMILION, 1.04),
     "fixed phase": (GREEN, 1.13),
 }
+ENDS = ("added", "added_low", "added_high")
 SHARES = {"f": ("black", "-"), "g": ("black", ":"), "interaction": (GREY, "--")}
 
 
@@ -87,7 +88,7 @@ def plot_bands(bands: Mapping[str, Mapping[str, Columns]]) -> Figure:
         own = next(iter(changes.values()))
         for name, (colour, line) in SHARES.items():
             share.plot(own["high"], own[f"{name}_share"], line, color=colour, marker="o", markersize=3, label=name)
-        loss.set_title(part)
+        loss.set_title(f"layers: {part}")
         loss.axhline(0, color=GREY, linewidth=0.5, zorder=0)
         share.axhline(0, color=GREY, linewidth=0.5, zorder=0)
         share.set_xscale("log")
@@ -95,7 +96,9 @@ def plot_bands(bands: Mapping[str, Mapping[str, Columns]]) -> Figure:
         share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         share.xaxis.set_minor_locator(NullLocator())
     _loss_axis(panels[0, 0], "y")
-    panels[0, 0].set_ylabel("loss added (nats a token)")
+    drawn = np.concatenate([own[name] for changes in bands.values() for own in changes.values() for name in ENDS])
+    panels[0, 0].set_ylim(2 * min(np.nanmin(drawn), -LINEAR / 2), 2 * np.nanmax(drawn))
+    panels[0, 0].set_ylabel(f"loss added (nats a token;\nlinear below {LINEAR:g})")
     panels[1, 0].set_ylabel("share of the variance")
     figure.legend(
         *(a + b for a, b in zip(*(panel.get_legend_handles_labels() for panel in panels[:, 0]), strict=True)),
