@@ -22,6 +22,7 @@ from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
 from triaxis.model.inputs import token_ids
 from triaxis.model.inputs import token_ids
 from triaxis.model.inputs import token_ids
+from triaxis.model.inputs import token_ids
 
 Tensor = torch.Tensor
 

@@ -101,8 +101,8 @@ def experiment_lines(tables: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def surgery_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """model -> loss with its own logits and with the best additive ones in all layers, beside controls and a half of the
-    sum alone."""
+    """model -> loss with its own logits and with the best additive ones in all layers, beside controls and a half of
+    the sum alone."""
     loss = {(row["model"], row["variant"]): number(row["loss"]) for row in rows}
     chosen = {row["model"]: row["variant"] for row in rows if row["chosen"]}
     return [

@@ -8,11 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
+from numpy.typing import NDArray
 
 from triaxis.base.query import Columns
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, count_axis
 from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
+
+Array = NDArray[np.floating]
 
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, GREY)
 # What is drawn of the kinds of `surgery.variants`, top to bottom; 'exact' adds nothing.
@@ -57,6 +60,7 @@ def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
     for kind in kinds:
         middle = float(np.mean([place for place, variant in enumerate(order) if kind_of[variant] == kind]))
         panel.text(1.01, middle, kind, transform=panel.get_yaxis_transform(), va="center", color=GREY)
+    _loss_limits(panel, "x", [values for own in losses.values() for values in (own.added, own.low, own.high)])
     panel.set_xlabel(f"loss added (nats a token; linear below {LINEAR:g})")
     panel.grid(axis="x", linewidth=0.3)
     figure.legend(*panel.get_legend_handles_labels(), ncols=2, loc="outside upper center")
@@ -70,6 +74,13 @@ def _loss_axis(panel: Axes, axis: str) -> None:
     own.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR))
     own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     own.set_minor_locator(NullLocator())
+
+
+def _loss_limits(panel: Axes, axis: str, drawn: Sequence[Array]) -> None:
+    """End an axis of losses a little beyond what is drawn."""
+    values = np.concatenate(drawn)
+    least, most = min(float(np.nanmin(values)), -LINEAR / 4), max(float(np.nanmax(values)), LINEAR)
+    getattr(panel, f"set_{axis}lim")(2 * least, 1.6 * most)
 
 
 def plot_bands(bands: Mapping[str, Mapping[str, Columns]]) -> Figure:
@@ -96,8 +107,9 @@ def plot_bands(bands: Mapping[str, Mapping[str, Columns]]) -> Figure:
         share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         share.xaxis.set_minor_locator(NullLocator())
     _loss_axis(panels[0, 0], "y")
-    drawn = np.concatenate([own[name] for changes in bands.values() for own in changes.values() for name in ENDS])
-    panels[0, 0].set_ylim(2 * min(np.nanmin(drawn), -LINEAR / 2), 2 * np.nanmax(drawn))
+    _loss_limits(
+        panels[0, 0], "y", [own[name] for changes in bands.values() for own in changes.values() for name in ENDS]
+    )
     panels[0, 0].set_ylabel(f"loss added (nats a token;\nlinear below {LINEAR:g})")
     panels[1, 0].set_ylabel("share of the variance")
     figure.legend(

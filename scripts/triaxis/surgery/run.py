@@ -69,7 +69,7 @@ def interventions_by_head(layers: Sequence[int], heads: int) -> Iterator[Interve
             yield Intervention("head", layer, head, frozenset([layer]), PLAIN, layer)
 
 
-class Operation:
+class InterventionRunner:
     """One batch of sequences, called `numbers`, on which interventions are run; a row a sequence each.
 
     chosen: the additive variant whose form the controls take.
@@ -123,33 +123,33 @@ def run_surgery(
     rows: Rows = []
     progress = tqdm(unit="pass", desc="surgery, whole", mininterval=5)
     for part, own in _parts(*selection, batch_tokens):
-        operation = Operation(model, layouts, part, own, forms)
+        surgeon = InterventionRunner(model, layouts, part, own, forms)
         for name in ADDITIVE:
-            rows += operation.run(name, everywhere("selection", operation.layers))
+            rows += surgeon.run(name, everywhere("selection", surgeon.layers))
             progress.update()
     chosen = least_loss(rows)
     for part, own in _parts(tokens, numbers, batch_tokens):
-        operation = Operation(model, layouts, part, own, forms, chosen)
+        surgeon = InterventionRunner(model, layouts, part, own, forms, chosen)
         for name in VARIANTS:
-            found = operation.run(name, everywhere("all", operation.layers))
+            found = surgeon.run(name, everywhere("all", surgeon.layers))
             if name == "exact":
-                _check(found, operation.runner.plain, model.dtype)
+                _check(found, surgeon.runner.plain, model.dtype)
             rows += found
             progress.update()
     progress.close()
     if stepwise:
         # One batch: the plain states, and those with all layers replaced, are held for all steps.
-        operation = Operation(model, layouts, tokens[:step_sequences], numbers[:step_sequences], forms, chosen)
-        layers, heads = operation.layers, len(next(iter(forms.values())).key)
+        surgeon = InterventionRunner(model, layouts, tokens[:step_sequences], numbers[:step_sequences], forms, chosen)
+        layers, heads = surgeon.layers, len(next(iter(forms.values())).key)
         steps = 3 * len(layers) + min(heads_of_layers, len(layers)) * heads
         progress = tqdm(total=len(stepwise) * steps, unit="pass", desc="surgery, stepwise", mininterval=5)
         for name in stepwise:
-            operation.run(name, everywhere("all", layers), keep="replaced")
+            surgeon.run(name, everywhere("all", layers), keep="replaced")
             for intervention in interventions_by_layer(layers):
-                rows += operation.run(name, intervention)
+                rows += surgeon.run(name, intervention)
                 progress.update()
             for intervention in interventions_by_head(most_damaging(rows, name)[:heads_of_layers], heads):
-                rows += operation.run(name, intervention)
+                rows += surgeon.run(name, intervention)
                 progress.update()
         progress.close()
     return pa.Table.from_pylist(rows, schema=SURGERY)

@@ -69,8 +69,8 @@ def run_heads(
     """The rows of perturbed_heads/: what tokens (sequences, length), called `numbers`, cost with the distances of one
     layer, and then of each of its heads alone, off as each sequence's displacement makes them.
 
-    layers: those that are perturbed, None for all; of them, those that do not rotate have no rows. Raises UserError if the model's position table changes with the largest
-    position.
+    layers: those that are perturbed, None for all; of them, those that do not rotate have no rows. Raises UserError if
+    the model's position table changes with the largest position.
     """
     require_fixed_table(model)
     rows: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ from triaxis.surgery.additive import Additive, from_table, to_table
 from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.figures import plot_surgery
 from triaxis.surgery.replace import noise_like, replace_logits
-from triaxis.surgery.run import Operation, interventions_by_layer, least_loss, most_damaging, run_surgery
+from triaxis.surgery.run import InterventionRunner, interventions_by_layer, least_loss, most_damaging, run_surgery
 from triaxis.surgery.schema import SURGERY
 from triaxis.surgery.summary import by_variant, surgery_losses
 from triaxis.surgery.variants import ADDITIVE, CHOSEN, VARIANTS
@@ -147,7 +147,7 @@ def test_weights_are_those_of_the_models_own_eager_attention(family: str) -> Non
 def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     model = build(family)
     forms = forms_of(model)
-    operation = Operation(model, probe_layouts(model), draw(2, 2), [5, 6], forms)
+    operation = InterventionRunner(model, probe_layouts(model), draw(2, 2), [5, 6], forms)
     runner, layers = operation.runner, operation.layers
     whole = next(
         intervention
