@@ -20,9 +20,6 @@ from triaxis.base.errors import UserError
 from triaxis.model.answering import answering
 from triaxis.model.head import PlainPredictions, log_probabilities, losses_of
 from triaxis.model.inputs import token_ids
-from triaxis.model.inputs import token_ids
-from triaxis.model.inputs import token_ids
-from triaxis.model.inputs import token_ids
 
 Tensor = torch.Tensor
 

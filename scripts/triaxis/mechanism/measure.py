@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from triaxis.attention.pairs import as_real
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, turns_over
 from triaxis.fit.axes import Design
 from triaxis.mechanism.additivity import Grid, Varying, additivity_of, contributions_of, grid_of, scramble, varying
 from triaxis.mechanism.complex_form import evenly
@@ -20,7 +20,7 @@ from triaxis.mechanism.dummy_distance import Dummies, refit, true_components
 from triaxis.mechanism.heads import Heads
 from triaxis.mechanism.layers import rows_of
 from triaxis.mechanism.names import OWN, SCRAMBLED
-from triaxis.mechanism.patterns import Shape, norm_share, shapes_of, turns_over
+from triaxis.mechanism.patterns import Shape, norm_share, shapes_of
 from triaxis.mechanism.related import energies, massive_value, offset_features, rank_one_share, slash_scores
 from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS, RELATED
 

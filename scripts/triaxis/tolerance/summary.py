@@ -129,8 +129,7 @@ def _perplexity(prefix: str, columns: Sequence[NDArray], samples: int, seed: int
 
 def costs_by_head(heads: Files, predictors: Files) -> list[dict]:
     """The rows of tolerance_heads.csv, one a (model, layer, head), a layer (head null) before its heads."""
-    rows = query.rows(COSTS_BY_HEAD, heads=heads, predictors=predictors)
-    return [row | {"head": "" if row["head"] is None else row["head"]} for row in rows]
+    return query.rows(COSTS_BY_HEAD, heads=heads, predictors=predictors)
 
 
 def predictions(costs: Sequence[Mapping[str, Any]], samples: int, seed: int) -> list[dict]:
@@ -143,7 +142,7 @@ def predictions(costs: Sequence[Mapping[str, Any]], samples: int, seed: int) -> 
     rows = []
     for model in dict.fromkeys(row["model"] for row in costs):
         for unit in UNITS:
-            own = [row for row in costs if row["model"] == model and (row["head"] == "") == (unit == "layer")]
+            own = [row for row in costs if row["model"] == model and (row["head"] is None) == (unit == "layer")]
             layers = np.array([row["layer"] for row in own])
             for cost in ("kl", "loss_added"):
                 seen = np.array([row[cost] for row in own])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, turns_over
 from triaxis.mechanism.components import sizes, to_components
 from triaxis.mechanism.measure import Mechanism
-from triaxis.mechanism.patterns import shapes_of, turns_over
+from triaxis.mechanism.patterns import shapes_of
 from triaxis.mechanism.related import (
     attention_of,
     counted_distances,

@@ -62,7 +62,9 @@ def bands_of(model, edges=(0.01, 0.1, 1), batch: int = 2, tokens: np.ndarray | N
     layouts = probe_layouts(model)
     forms = calibrate_model(model, layouts, draw(2, 1), batch_tokens=2 * LENGTH)
     tokens = draw() if tokens is None else tokens
-    return run_bands(model, layouts, tokens, [*range(5, 5 + len(tokens))], forms, batch_tokens=batch * LENGTH, edges=edges).to_pylist()
+    return run_bands(
+        model, layouts, tokens, [*range(5, 5 + len(tokens))], forms, batch_tokens=batch * LENGTH, edges=edges
+    ).to_pylist()
 
 
 # The definition
@@ -171,7 +173,7 @@ def test_rows_cover_every_band_change_and_part_once() -> None:
 
 def test_batches_and_cached_blocks_do_not_matter() -> None:
     model = model_of("llama", num_hidden_layers=3)
-    one, two = bands_of(model, batch_tokens=1), bands_of(model, batch_tokens=2 * LENGTH)
+    one, two = bands_of(model, batch=1), bands_of(model, batch=2)
     found = {tuple(str(row[name]) for name in ("sequence", "change", "low", "layers")): row for row in two}
     for row in one:
         key = tuple(str(row[name]) for name in ("sequence", "change", "low", "layers"))

@@ -233,14 +233,13 @@ def test_costs_are_means_over_sequences_beside_what_other_sequences_predict(writ
     heads, predictors = (parquet.read_parquet(path).to_pylist() for path in written)
     assert {row["sequence"] for row in heads}.isdisjoint(row["sequence"] for row in predictors)
     rows = costs_by_head([written[0]], [written[1]])
-    assert [(row["layer"], row["head"]) for row in rows] == [(n, h) for n in range(3) for h in ("", 0, 1, 2, 3)]
+    assert [(row["layer"], row["head"]) for row in rows] == [(n, h) for n in range(3) for h in (None, 0, 1, 2, 3)]
     for row in rows:
-        head = None if row["head"] == "" else row["head"]
-        own = [r for r in heads if (r["layer"], r["head"]) == (row["layer"], head)]
+        own = [r for r in heads if (r["layer"], r["head"]) == (row["layer"], row["head"])]
         assert row["sequences"] == len(own) == 2
         assert row["kl"] == pytest.approx(np.mean([r["kl"] for r in own]))
         assert row["loss_added"] == pytest.approx(np.mean([r["loss"] - r["plain_loss"] for r in own]))
-        known = [r for r in predictors if r["layer"] == row["layer"] and row["head"] in ("", r["head"])]
+        known = [r for r in predictors if r["layer"] == row["layer"] and row["head"] in (None, r["head"])]
         assert row["f"] == pytest.approx(sum(r["f"] for r in known))
         assert row["entropy"] == pytest.approx(np.mean([r["entropy"] for r in known]))
 
@@ -249,9 +248,9 @@ def test_ranks_are_spearmans_and_f_is_held_against_each(written, tmp_path) -> No
     costs = costs_by_head([written[0]], [written[1]])
     rows = predictions(costs, 200, 0)
     assert len(rows) == 2 * 2 * 6
-    heads = [row for row in costs if row["head"] != ""]
+    heads = [row for row in costs if row["head"] is not None]
     for row in rows:
-        own = heads if row["unit"] == "head" else [cost for cost in costs if cost["head"] == ""]
+        own = heads if row["unit"] == "head" else [cost for cost in costs if cost["head"] is None]
         pairs = [[cost[name] for cost in own] for name in (row["predictor"], row["cost"])]
         assert row["units"] == len(own) and row["rank"] == pytest.approx(spearmanr(*pairs).statistic)
         f = next(r for r in rows if all(r[n] == row[n] for n in ("unit", "cost")) and r["predictor"] == "f")
