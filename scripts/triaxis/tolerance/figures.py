@@ -112,7 +112,7 @@ def plot_predictors(heads: Columns, ranks: Mapping[str, Columns]) -> Figure:
             places = np.arange(len(order)) + shift
             panel.errorbar(own[name], places, xerr=errors, fmt="o", color=colour, markersize=3, label=label)
         panel.axvline(0, color=GREY, linewidth=0.5, zorder=0)
-        panel.set(xlim=(-1, 1), title=title, yticks=np.arange(len(order)), yticklabels=[])
+        panel.set(xlim=(-1.05, 1.05), title=title, yticks=np.arange(len(order)), yticklabels=[])
         panel.invert_yaxis()
     panels[1].set_yticklabels(order)
     panels[2].set_xlabel("rank correlation with the cost")
