@@ -270,8 +270,10 @@ EXPERIMENTS["tolerance"] = Experiment(
     figure_tables=["tolerance_heads"] if HEADED else [],
     stages=PERTURBED,
     figures={
-        "tolerance": Figure({"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed"),
-        "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer"),
+        "tolerance": Figure(
+            {"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed", models=ROTARY
+        ),
+        "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer", models=ROTARY),
         "predictors": Figure(
             {
                 "heads": "results/tables/tolerance_heads.csv",

@@ -120,14 +120,16 @@ def plot_predictors(heads: Columns, ranks: Mapping[str, Columns]) -> Figure:
     return figure
 
 
-def tolerance(table: str) -> Figure:
+def tolerance(table: str, models: Sequence[str]) -> Figure:
     """Perplexity by the fraction of words moved, each perturbation, with intervals, from tolerance.csv."""
-    return plot_tolerance(summary.curves(table))
+    curves = summary.curves(table)
+    return plot_tolerance({model: curves[model] for model in models})
 
 
-def cosines(cosines: Sequence[str]) -> Figure:
+def cosines(cosines: Sequence[str], models: Sequence[str]) -> Figure:
     """How far each layer's attention output turns when order is perturbed, from cosines/."""
-    return plot_cosines(summary.cosines(cosines))
+    found = summary.cosines(cosines)
+    return plot_cosines({key: own for key, own in found.items() if key[0] in models})
 
 
 def predictors(heads: str, ranks: str, model: str) -> Figure:

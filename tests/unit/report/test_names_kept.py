@@ -261,8 +261,8 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
     ),
     "length_costs": (length_figures.length_costs, {"table": from_rows("costs"), "methods": ["plain"]}),
     "surgery": (surgery_figures.surgery, {"table": from_rows("by_variant"), "models": MODELS}),
-    "tolerance": (tolerance_figures.tolerance, {"table": from_rows("tolerance_by_fraction")}),
-    "cosines": (tolerance_figures.cosines, {"cosines": stage("cosines")}),
+    "tolerance": (tolerance_figures.tolerance, {"table": from_rows("tolerance_by_fraction"), "models": MODELS}),
+    "cosines": (tolerance_figures.cosines, {"cosines": stage("cosines"), "models": MODELS}),
     "bands": (surgery_figures.bands, {"table": from_rows("by_band"), "model": "7"}),
     "predictors": (
         tolerance_figures.predictors,

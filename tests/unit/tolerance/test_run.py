@@ -14,11 +14,13 @@ from triaxis.attention.replay import attention_modules
 from triaxis.base import parquet
 from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
+from triaxis.base.tables import to_csv
+from triaxis.tolerance import figures
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
 from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.plain import States, read_states, run_plain, states_to_tables
 from triaxis.tolerance.run import mean_cosine, run_perturbation
-from triaxis.tolerance.schema import TOLERANCE
+from triaxis.tolerance.schema import COSINES, TOLERANCE
 from triaxis.tolerance.summary import curves, tolerance_by_fraction
 from unit.families import SIZES
 
@@ -258,8 +260,6 @@ def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
 
 
 def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path):
-    from triaxis.base.tables import to_csv
-
     files = written
     alone = pq.read_table(files[0])
     path = tmp_path / "one/model=tiny/perturbation=text/shard-0000.parquet"
@@ -269,6 +269,25 @@ def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path)
     (tmp_path / "tolerance.csv").write_text(to_csv(rows))
     curve = curves(tmp_path / "tolerance.csv")["tiny"]["text"]
     assert np.isnan(curve.low).all() and np.isnan(curve.high).all() and (curve.fraction == FRACTIONS).all()
+
+
+def test_figures_draw_the_models_that_they_are_given_alone(tmp_path):
+    rows = [
+        {"model": f"small.step{step}", "perturbation": "text", "fraction": fraction}
+        | dict.fromkeys(("ratio", "ratio_low", "ratio_high"), 1.0)
+        for step in (0, 20)
+        for fraction in FRACTIONS
+    ]
+    (tmp_path / "tolerance.csv").write_text(to_csv(rows))
+    ratios = figures.tolerance(str(tmp_path / "tolerance.csv"), ["small.step20"])
+    files = []
+    for step in (0, 20):
+        cosine = {"sequence": 4, "fraction": 1.0, "moved_fraction": 1.0, "displacement": 1.0, "layer": 0, "cosine": 0.5}
+        files.append(str(tmp_path / f"cosines/model=small.step{step}/perturbation=text/shard-0000.parquet"))
+        parquet.write_parquet(files[-1], pa.Table.from_pylist([cosine], schema=COSINES), COSINES, {})
+    cosines = figures.cosines(files, ["small.step20"])
+    assert [panel.get_title() for panel in ratios.axes if panel.get_title()] == ["small.step20"]
+    assert [panel.get_title() for panel in cosines.axes] == ["small.step20, text"]
 
 
 def test_a_vector_of_zeros_has_no_cosine():
