@@ -422,7 +422,7 @@ class Surgery(Section):
     )
     bands: Annotated[list[Annotated[float, Field(gt=0)]], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = (
         Field(
-            [0.01, 0.1, 1, 10],
+            [0.1, 1, 10],
             description="Where bands of frequencies part, in full turns over a sequence; each is changed alone. An "
             "empty list leaves this out",
         )
