@@ -114,7 +114,7 @@ def plot_predictors(heads: Columns, ranks: Mapping[str, Columns]) -> Figure:
         panel.axvline(0, color=GREY, linewidth=0.5, zorder=0)
         panel.set(xlim=(-1.05, 1.05), title=title, yticks=np.arange(len(order)), yticklabels=[])
         panel.invert_yaxis()
-    panels[1].set_yticklabels(order)
+    panels[1].set_yticklabels([name.replace("_", " ") for name in order])
     panels[2].set_xlabel("rank correlation with the cost")
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     return figure

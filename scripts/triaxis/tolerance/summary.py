@@ -136,8 +136,8 @@ def predictions(costs: Sequence[Mapping[str, Any]], samples: int, seed: int) -> 
     """The rows of tolerance_predictors.csv, one a (model, unit, cost, predictor), from those of tolerance_heads.csv.
 
     unit: head or layer. rank: Spearman's correlation of predictor and cost over the model's units. behind_f: how much
-    f's is greater. within: the same among the heads of a layer, mean over layers. All with 95 % bootstrap intervals,
-    over units, and of `within` over layers.
+    f's is further from 0. within: the same among the heads of a layer, mean over layers. All with 95 % bootstrap
+    intervals, over units, and of `within` over layers.
     """
     rows = []
     for model in dict.fromkeys(row["model"] for row in costs):
@@ -167,8 +167,8 @@ def rank_correlation(left: Array, right: Array, axis: int = -1) -> Array:
 
 
 def behind(predictor: Array, f: Array, cost: Array, axis: int = -1) -> Array:
-    """How much better f ranks the costs than the predictor does."""
-    return rank_correlation(f, cost) - rank_correlation(predictor, cost)
+    """How much closer f ranks the costs than the predictor does, either of them in the order or against it."""
+    return np.abs(rank_correlation(f, cost)) - np.abs(rank_correlation(predictor, cost))
 
 
 def _with_interval(

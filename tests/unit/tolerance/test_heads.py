@@ -254,7 +254,7 @@ def test_ranks_are_spearmans_and_f_is_held_against_each(written, tmp_path) -> No
         pairs = [[cost[name] for cost in own] for name in (row["predictor"], row["cost"])]
         assert row["units"] == len(own) and row["rank"] == pytest.approx(spearmanr(*pairs).statistic)
         f = next(r for r in rows if all(r[n] == row[n] for n in ("unit", "cost")) and r["predictor"] == "f")
-        assert row["behind_f"] == pytest.approx(f["rank"] - row["rank"])
+        assert row["behind_f"] == pytest.approx(abs(f["rank"]) - abs(row["rank"]))
         if row["unit"] == "head":
             layers = [[c for c in own if c["layer"] == n] for n in range(3)]
             each = [spearmanr([c[row["predictor"]] for c in part], [c[row["cost"]] for c in part]) for part in layers]
