@@ -12,13 +12,14 @@ STAGES = {"sample_sequences", "extract_features", "dump_logits", "sum_logits", "
 EXPERIMENTS = "experiments: [mechanism, heads, length, surgery, tolerance]"
 # The rules of each experiment, its plots apart.
 MECHANISM = {"measure_mechanism", "solve_expressivity", "tabulate_mechanism", "tabulate_headline"}
-SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery"}
-TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "link_tolerance", "tabulate_tolerance"}
+SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery", "run_bands", "tabulate_bands"}
+TOLERANCE_HEADS = {"perturb_heads", "predict_heads", "tabulate_perturbed_heads"}
+TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "tabulate_tolerance", *TOLERANCE_HEADS}
 LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
 # What is made of other experiments too.
 DESCRIBED = {"describe_heads", "tabulate_heads"}
 # What predicts tokens, and what is made of that.
-PREDICTS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
+PREDICTS = {*SURGERY, *TOLERANCE, *LENGTH} - {"calibrate_surgery", "displace_tokens", "run_plain", "join_documents"}
 SHOWN = {"render_report", "write_manifest", "build_database", "compile_paper"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
@@ -48,7 +49,7 @@ def plots(rules) -> set[str]:
 def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished):
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
-    assert len(plots(rules)) == 23
+    assert len(plots(rules)) == 24
     assert set(rules) - plots(rules) == {"render_report", "write_manifest", "compile_paper"}
 
 
@@ -58,8 +59,8 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
         ("fit", {"heads", "axes", "matrices", "distance"}),
         ("mechanism", {"additive", "pairs", "contributions", "dummies", "surface"}),
         ("heads", {"classes", "interaction"}),
-        ("surgery", {"surgery", "steps"}),
-        ("tolerance", {"tolerance", "cosines", "link"}),
+        ("surgery", {"surgery", "steps", "bands"}),
+        ("tolerance", {"tolerance", "cosines", "predictors"}),
         ("length", {f"length_{name}" for name in LENGTHS}),
     ],
 )
@@ -82,7 +83,7 @@ def test_a_change_of_the_papers_text_sets_the_paper_and_writes_the_manifest_only
         ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY | DESCRIBED),
         ("tolerance/schema", {"run_perturbed", "tabulate_tolerance"}, TOLERANCE),
         ("length/schema", {"run_length", "tabulate_length"}, LENGTH),
-        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE | DESCRIBED),
+        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | DESCRIBED | {"tabulate_bands"}),
         (
             "heads/schema",
             {"measure_heads", "score_prompts", *DESCRIBED},

@@ -26,7 +26,8 @@ Row = dict[str, Any]
 # What is copied of a run: tables of its experiments, and how it was made.
 TABLES = (
     *("headline", "axes", "mechanism", "heads_classes", "heads_least_additive", "heads_relations", "surgery"),
-    *("tolerance", "tolerance_link", "tasks", "length", "training", "settling", "criteria", "prefixes"),
+    *("surgery_bands", "tolerance", "tolerance_predictors", "tasks", "length"),
+    *("training", "settling", "criteria", "prefixes"),
 )
 MADE_OF = ("config", "sources", "models", "packages")
 WIDTH = 100
