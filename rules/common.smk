@@ -155,6 +155,13 @@ def trained_of(wildcards):
     return ancient(path) if same else path
 
 
+def paper_text():
+    """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
+    own = [file for file in PROJECT.glob("paper/**/*") if file.is_file() and not file.name.startswith(".")]
+    files = sorted([*own, *PROJECT.glob("report/*.rst")])
+    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_bytes().hex()] for file in files])
+
+
 def made_by(model):
     """A file whose metadata say on what the model ran."""
     stage = "features" if model in ROTARY else "logits" if KEEP == "all" else "sums"

@@ -107,18 +107,6 @@ MADE_OF = {
 FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
 
 
-def models_of(figure):
-    """The model of each of a figure's files; None where it is of all."""
-    return [None] if figure.each is None else figure.each
-
-
-def paper_text():
-    """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
-    own = [file for file in PROJECT.glob("paper/**/*") if file.is_file() and not file.name.startswith(".")]
-    files = sorted([*own, *PROJECT.glob("report/*.rst")])
-    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_bytes().hex()] for file in files])
-
-
 rule compile_paper:
     input:
         **MADE_OF,
@@ -149,7 +137,7 @@ rule compile_paper:
             [
                 name,
                 [
-                    [figure, list(zip(drawn.files(figure), models_of(drawn)))]
+                    [figure, list(zip(drawn.files(figure), drawn.each or [None]))]
                     for figure, drawn in EXPERIMENTS[name].figures.items()
                     if figure not in TIMES_FIGURES
                 ],
