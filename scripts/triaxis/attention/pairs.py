@@ -2,15 +2,14 @@
 
 import torch
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, along
 
 Tensor = torch.Tensor
 
 
 def to_pairs(vectors: Tensor, rotary: Rotary) -> Tensor:
     """(..., head_dim) float32 -> (..., pairs) complex64."""
-    real, imaginary = (torch.as_tensor(x, device=vectors.device) for x in (rotary.real, rotary.imaginary))
-    return torch.complex(vectors.index_select(-1, real), vectors.index_select(-1, imaginary))
+    return torch.complex(vectors[..., along(rotary.real)], vectors[..., along(rotary.imaginary)])
 
 
 def phases(positions: Tensor, rotary: Rotary) -> Tensor:

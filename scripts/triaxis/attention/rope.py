@@ -45,13 +45,23 @@ class Rotary:
         angle = np.multiply.outer(positions.astype(np.float64), self.frequency)
         turned = self.to_complex(vectors) * (self.amplitude * np.exp(1j * angle))
         rotated = vectors.astype(np.float64)
-        rotated[..., self.real] = turned.real
-        rotated[..., self.imaginary] = turned.imag
+        rotated[..., along(self.real)] = turned.real
+        rotated[..., along(self.imaginary)] = turned.imag
         return rotated
 
     def to_complex(self, vectors: Array) -> NDArray[np.complex128]:
         """(..., head_dim) -> (..., pairs) complex."""
-        return vectors[..., self.real].astype(np.float64) + 1j * vectors[..., self.imaginary]
+        return vectors[..., along(self.real)].astype(np.float64) + 1j * vectors[..., along(self.imaginary)]
+
+
+def along(dims: NDArray[np.integer]) -> slice | NDArray[np.integer]:
+    """Dimensions as an index of the last axis: a slice where they are evenly spaced, as in every known layout. It makes
+    a view, which takes a tenth of the time of a gather."""
+    steps = np.unique(np.diff(dims))
+    if not len(dims) or len(steps) > 1 or (steps < 1).any():
+        return dims
+    step = int(steps[0]) if len(steps) else 1
+    return slice(int(dims[0]), int(dims[-1]) + 1, step)
 
 
 def turns_over(rotary: Rotary, length: int) -> NDArray[np.float64]:

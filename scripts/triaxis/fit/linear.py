@@ -8,7 +8,7 @@ docs/method/fit.md, "From vectors". Imports torch and numpy alone.
 
 import torch
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, along
 from triaxis.fit.axes import Sums, fft_size
 from triaxis.fit.groups import Groups
 
@@ -24,10 +24,11 @@ def rotate(vectors: Tensor, rotary: Rotary, positions: Tensor) -> Tensor:
     frequency = torch.from_numpy(rotary.frequency).to(vectors.device)
     angle = torch.outer(positions.double(), frequency)
     cos, sin = rotary.amplitude * angle.cos(), rotary.amplitude * angle.sin()
-    real, imaginary = vectors[..., rotary.real], vectors[..., rotary.imaginary]
+    own = along(rotary.real), along(rotary.imaginary)
+    real, imaginary = (vectors[..., dims] for dims in own)
     rotated = vectors.clone()
-    rotated[..., rotary.real] = real * cos - imaginary * sin
-    rotated[..., rotary.imaginary] = imaginary * cos + real * sin
+    rotated[..., own[0]] = real * cos - imaginary * sin
+    rotated[..., own[1]] = imaginary * cos + real * sin
     return rotated
 
 

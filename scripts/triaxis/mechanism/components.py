@@ -5,10 +5,9 @@ A logit is then w(d, q, k) = Re sum_m q_m conj(k_m) exp(1j t_m d), with the atte
 both, and t_m = 0 where nothing turns. docs/method/mechanism.md, "Setting". `complex_form` is the same in numpy.
 """
 
-import numpy as np
 import torch
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, along
 from triaxis.mechanism.complex_form import component_frequency
 
 Tensor = torch.Tensor
@@ -17,13 +16,13 @@ Tensor = torch.Tensor
 def to_components(vectors: Tensor, rotary: Rotary, scale: float = 1.0) -> Tensor:
     """Vectors (..., head_dim) before rotation, float64 -> (..., pairs + unrotated) complex128, times `scale` and RoPE's
     amplitude."""
-    dims = torch.as_tensor(np.stack([rotary.real, rotary.imaginary], axis=1).ravel(), device=vectors.device)
-    pairs = vectors.index_select(-1, dims).mul_(scale * rotary.amplitude)
-    components = torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
-    if not len(rotary.unrotated):
-        return components
-    still = scale * vectors.index_select(-1, torch.as_tensor(rotary.unrotated, device=vectors.device))
-    return torch.cat([components, still.to(components.dtype)], dim=-1)
+    pairs, still = len(rotary.frequency), len(rotary.unrotated)
+    components = vectors.new_empty((*vectors.shape[:-1], pairs + still, 2), dtype=torch.float64)
+    for part, dims in enumerate((rotary.real, rotary.imaginary)):
+        torch.mul(vectors[..., along(dims)], scale * rotary.amplitude, out=components[..., :pairs, part])
+    torch.mul(vectors[..., along(rotary.unrotated)], scale, out=components[..., pairs:, 0])
+    components[..., pairs:, 1] = 0
+    return torch.view_as_complex(components)
 
 
 def turns_at(rotary: Rotary, distances: Tensor) -> Tensor:
