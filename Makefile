@@ -13,21 +13,28 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help run surgery tolerance tasks length long training test test-cluster reliability lint docs bench models clean
+.PHONY: help install run paper surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
+install: .venv/.locked ## install what `make run` needs into .venv, and nothing else
+
 run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
 	@$(BIN)/python scripts/print_headline.py
+
+paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
 tasks: ## the same run and tasks asked under these perturbations (minutes)
 length: ## the same run and lengths past the training length, plain attention beside LM-Infinite (minutes)
 training: ## a small model trained here, twice: what its checkpoints have learned, and lengths past its own (minutes)
-	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml
+	@# Its models are so small that jobs side by side are faster than one on several threads.
+	@$(MAKE) --no-print-directory run CONFIG=config/training.yaml \
+	  ALSO="--set-threads extract_features=1 measure_checkpoint=1 measure_flexibility=1 run_length=1"
 surgery tolerance tasks length:
 	@$(MAKE) --no-print-directory run ALSO="--config also=$@"
 
@@ -55,11 +62,15 @@ lint: .venv/.locked ## formatting, style, types, and Snakemake's own lint
 	$(BIN)/snakemake --lint
 
 # What is written from code and tables. A test fails when a page and its source disagree.
-docs: .venv/.locked ## run every experiment of the default configuration, and write its numbers into README.md and docs/
+facts: .venv/.locked ## run every experiment of the default configuration, and write its numbers into README.md and docs/
 	$(BIN)/snakemake --cores $(CORES) --config 'also=[length, surgery, tolerance, tasks]'
 	$(BIN)/python scripts/write_facts.py results
 	$(BIN)/python scripts/write_configuration.py
 	$(BIN)/python scripts/write_files_page.py
+
+docs: .venv/.documented ## build the documentation site into build/site, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site is in build/site"
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks
@@ -91,6 +102,10 @@ clean: ## remove what a run made; sources and the virtual environment stay
 
 .venv/.clustered: .venv/.locked profiles/slurm/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r profiles/slurm/requirements.lock
+	@touch $@
+
+.venv/.documented: .venv/.locked docs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r docs/requirements.lock
 	@touch $@
 
 .venv/.benchmarked: .venv/.locked benchmarks/requirements.lock

@@ -79,14 +79,16 @@ class Figure:
 class Experiment:
     """What an experiment adds to a run.
 
-    tables: shown in the report; figure_tables: what figures are drawn from; stages: view in triaxis.duckdb -> files;
-    figures: name -> Figure; others: further files, in the manifest; times: those tables, stages and figures that no two
-    runs have alike, and no manifest.
+    tables: shown in the report; figure_tables: what figures are drawn from; stages: name in triaxis.duckdb -> files;
+    large: the stages with a row a token or a pair, or more, which the database shows and does not hold; figures:
+    name -> Figure; others: further files, in the manifest; times: those tables, stages and figures that no two runs have
+    alike, and no manifest.
     """
 
-    def __init__(self, category, tables, stages, figures, figure_tables=(), others=(), times=()):
+    def __init__(self, category, tables, stages, figures, figure_tables=(), large=(), others=(), times=()):
         self.category, self.tables, self.figure_tables = category, tables, figure_tables
-        self.stages, self.figures, self.others, self.times = stages, figures, others, times
+        self.stages, self.large, self.figures = stages, large, figures
+        self.others, self.times = others, times
 
 
 # Name -> Experiment; each rule file adds its own.

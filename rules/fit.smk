@@ -348,6 +348,7 @@ EXPERIMENTS["fit"] = Experiment(
     tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
     figure_tables=["r_by_head"],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
+    large=["features", "logits", "sums", "components"],
     figures={
         "heads": Figure({"table": "results/tables/r_by_head.csv"}, "r by layer and head", models=list(MODELS)),
         "axes": Figure(

@@ -224,6 +224,7 @@ EXPERIMENTS["heads"] = Experiment(
         "prompt_rope": expand("results/prompt_rope/model={model}/rope.parquet", model=ROTARY),
         "prompt_scores": expand("results/prompt_scores/model={model}/scores.parquet", model=ROTARY),
     },
+    large=["prompt_features"],
     others=CENTRES,
     figures={
         "classes": Figure(

@@ -191,6 +191,7 @@ EXPERIMENTS["length"] = Experiment(
         **{f"length_{stage}": BY_METHOD[stage] for stage in LENGTH_STAGES},
         **{f"length_{stage}": COMPARED[stage] for stage in ("distances", "clouds")},
     },
+    large=["length_components", "length_outputs", "length_clouds"],
     times={"tables": ["length_costs"], "stages": {"length_costs": BY_METHOD["costs"]}, "figures": ["length_costs"]},
     figures={
         "length_loss": Figure(

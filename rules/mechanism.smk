@@ -109,6 +109,7 @@ EXPERIMENTS["mechanism"] = Experiment(
     tables=["mechanism", "expressivity"],
     figure_tables=["additive", "pairs", "dummies", *(["additive_prefixes"] if PREFIXES else [])],
     stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns")},
+    large=["additivity", "dummies", "patterns"],
     figures={
         "additive": Figure(
             {"table": "results/tables/additive.csv"},

@@ -55,12 +55,21 @@ DRAWN = {figure: drawn.files(figure) for made in MADE for figure, drawn in made.
 FIGURES = [file for figure, files in DRAWN.items() for file in files]
 
 
+# What triaxis.duckdb only shows, and what it holds. A corpus may be of any size.
+LARGE = ["documents", "tokens", *(stage for made in MADE for stage in made.large)]
+TEXT_STAGES = {
+    "documents": ["results/documents.parquet"],
+    "tokens": expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+}
+QUERIED = TEXT_STAGES | STAGES | TIMES_STAGES
+HELD = {stage: files for stage, files in QUERIED.items() if stage not in LARGE}
+
+
 rule build_database:
     input:
-        "results/documents.parquet",
-        expand("results/tokens/model={base}/tokens.parquet", base=BASES),
-        # A view finds the further files itself, and the tables below take all of them.
-        [files[0] for files in (STAGES | TIMES_STAGES).values()],
+        HELD.values(),
+        # A view finds the further files itself.
+        [files[0] for stage, files in QUERIED.items() if stage in LARGE],
         TABLES + TIMES_TABLES,
     output:
         "results/triaxis.duckdb",
@@ -77,14 +86,10 @@ rule build_database:
         runtime=10,
     params:
         code=code_hash("scripts/build_database.py"),
-        views={
-            "documents": "results/documents.parquet",
-            "tokens": "results/tokens/model=*/*.parquet",
-            # A whole stage, so that a view finds the shards of a later run too.
-            **{
-                stage: f"{re.split('(?:model|series)=', files[0])[0]}**/*.parquet"
-                for stage, files in (STAGES | TIMES_STAGES).items()
-            },
+        stages=HELD,
+        # A whole stage, so that a view finds the shards of a later run too.
+        large={
+            stage: re.sub("model=.*", "**/*.parquet", files[0]) for stage, files in QUERIED.items() if stage in LARGE
         },
         tables={Path(table).stem: table for table in TABLES + TIMES_TABLES},
     message:
@@ -93,19 +98,83 @@ rule build_database:
         "../scripts/build_database.py"
 
 
+# What says what a run was made of: records of what was fetched, on what each model ran, and what tokenizers lose.
+MADE_OF = {
+    "records": [kept_here(f"resources/{name}.json") for name in [*(f"models/{base}" for base in BASES), "corpus"]],
+    "made": [made_by(model) for model in MODELS],
+    "tokens": expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+}
+FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
+
+
+def models_of(figure):
+    """The model of each of a figure's files; None where it is of all."""
+    return [None] if figure.each is None else figure.each
+
+
+def paper_text():
+    """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
+    own = [file for file in PROJECT.glob("paper/**/*") if file.is_file() and not file.name.startswith(".")]
+    files = sorted([*own, *PROJECT.glob("report/*.rst")])
+    return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_bytes().hex()] for file in files])
+
+
+rule compile_paper:
+    input:
+        **MADE_OF,
+        tables=TABLES + FIGURE_TABLES,
+        figures=[file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
+    output:
+        pdf="results/paper.pdf",
+        facts="results/paper.json",
+    log:
+        "logs/compile_paper.log",
+    benchmark:
+        "logs/compile_paper.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/compile_paper.py"),
+        text=None if REMOTE else paper_text(),
+        models=list(MODELS),
+        bases=list(BASES),
+        config=config,
+        # Each experiment's figures, and of each its files with their models.
+        experiments=[
+            [
+                name,
+                [
+                    [figure, list(zip(drawn.files(figure), models_of(drawn)))]
+                    for figure, drawn in EXPERIMENTS[name].figures.items()
+                    if figure not in TIMES_FIGURES
+                ],
+            ]
+            for name in CHOSEN
+        ],
+    message:
+        "Setting the paper"
+    script:
+        "../scripts/compile_paper.py"
+
+
 rule write_manifest:
     input:
-        records=[kept_here(f"resources/{name}.json") for name in [*(f"models/{base}" for base in BASES), "corpus"]],
-        made=[made_by(model) for model in MODELS],
-        tokens=expand("results/tokens/model={base}/tokens.parquet", base=BASES),
+        **MADE_OF,
         artefacts=[
             "results/documents.parquet",
             STAGES.values(),
             [file for figure, files in DRAWN.items() if figure not in TIMES_FIGURES for file in files],
             TABLES,
-            [table for made in MADE for table in csv_of(made.figure_tables)],
+            FIGURE_TABLES,
             [file for made in MADE for file in made.others],
             "results/tables/headline.tex",
+            # Snakemake fetches no folder of a remote source, and so no text of a paper.
+            [] if REMOTE else "results/paper.pdf",
         ],
     output:
         "results/manifest.json",

@@ -13,7 +13,7 @@ A_PERTURBATION = "results/{stage}/model={model}/perturbation={perturbation}/shar
 PERTURBED = {
     **{
         stage: expand(A_SHARD, stage=stage, model=models, shard=TOLERANCE_SHARDS)
-        for stage, models in {"displacements": ROTARY_BASES, "plain": ROTARY, "links": ROTARY}.items()
+        for stage, models in {"displacements": ROTARY_BASES, "plain": ROTARY}.items()
     },
     **{
         stage: expand(
@@ -25,6 +25,16 @@ PERTURBED = {
         )
         for stage in ("tolerance", "cosines")
     },
+}
+
+# Head by head, the feature perturbation: of the sequences of the first shard that are perturbed, the first ones are
+# measured and the others, which no cost is measured on, predict. A control has no loss to lose.
+MEASURED_HEADS = TOLERANCE["head_sequences"]
+PREDICTED_FROM = min(TOLERANCE["sequences"], SHARD_SIZE) - MEASURED_HEADS
+HEADED = ROTARY_BASES if MEASURED_HEADS and "feature" in TOLERANCE["perturbations"] else []
+PERTURBED |= {
+    stage: expand("results/{stage}/model={model}/heads.parquet", stage=stage, model=HEADED)
+    for stage in ("perturbed_heads", "predictors")
 }
 
 
@@ -124,53 +134,80 @@ rule run_perturbed:
         "../scripts/run_perturbed.py"
 
 
-rule link_tolerance:
+rule perturb_heads:
     input:
-        features="results/features/model={model}/shard-{shard}.parquet",
-        rope="results/rope/model={model}/shard-{shard}.parquet",
-        # A control's tokens change places as its model's do.
-        displacements=lambda wildcards: (
-            f"results/displacements/model={base_of(wildcards.model)}/shard-{wildcards.shard}.parquet"
-        ),
+        sequences="results/sequences/model={model}/shard-0000.parquet",
+        displacements="results/displacements/model={model}/shard-0000.parquet",
+        record=record_of,
     output:
-        "results/links/model={model}/shard-{shard}.parquet",
+        "results/perturbed_heads/model={model}/heads.parquet",
     log:
-        "logs/link_tolerance/{model}-{shard}.log",
+        "logs/perturb_heads/{model}.log",
     benchmark:
-        "logs/link_tolerance/{model}-{shard}.tsv"
+        "logs/perturb_heads/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(ROTARY_BASES),
     conda:
-        "../envs/analysis.yaml"
-    # Many small matrix products: two jobs side by side are faster than one on two threads.
-    threads: 1
+        "../envs/gpu.yaml"
+    threads: 8
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        **RUN,
+        code=code_hash("scripts/perturb_heads.py"),
+        first=0,
+        taken=MEASURED_HEADS,
+        fraction=FRACTIONS[-1],
+        seed=TOLERANCE["seed"],
+        layers=TOLERANCE["layers"],
+    message:
+        "Perturbing one head at a time: {wildcards.model}"
+    script:
+        "../scripts/perturb_heads.py"
+
+
+rule predict_heads:
+    input:
+        sequences="results/sequences/model={model}/shard-0000.parquet",
+        displacements="results/displacements/model={model}/shard-0000.parquet",
+        record=record_of,
+    output:
+        "results/predictors/model={model}/heads.parquet",
+    log:
+        "logs/predict_heads/{model}.log",
+    benchmark:
+        "logs/predict_heads/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(ROTARY_BASES),
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        code=code_hash("scripts/link_tolerance.py"),
+        **RUN,
+        code=code_hash("scripts/predict_heads.py"),
+        first=MEASURED_HEADS,
+        taken=PREDICTED_FROM,
+        fraction=FRACTIONS[-1],
         seed=TOLERANCE["seed"],
     message:
-        "Predicting changes of logits: {wildcards.model}, shard {wildcards.shard}"
+        "Predicting what a head costs: {wildcards.model}"
     script:
-        "../scripts/link_tolerance.py"
+        "../scripts/predict_heads.py"
 
 
 rule tabulate_tolerance:
     input:
-        tolerance=PERTURBED["tolerance"],
-        links=PERTURBED["links"],
-        mechanism="results/tables/mechanism.csv",
+        PERTURBED["tolerance"],
     output:
         csv=report(
             "results/tables/tolerance.csv",
             caption="../report/tolerance_table.rst",
             category="Tolerance",
             labels={"result": "loss under perturbed order"},
-        ),
-        link=report(
-            "results/tables/tolerance_link.csv",
-            caption="../report/link_table.rst",
-            category="Tolerance",
-            labels={"result": "what the mechanism predicts"},
         ),
     log:
         "logs/tabulate_tolerance.log",
@@ -194,17 +231,57 @@ rule tabulate_tolerance:
         "../scripts/tabulate_tolerance.py"
 
 
+rule tabulate_perturbed_heads:
+    input:
+        heads=PERTURBED["perturbed_heads"],
+        predictors=PERTURBED["predictors"],
+    output:
+        heads="results/tables/tolerance_heads.csv",
+        csv=report(
+            "results/tables/tolerance_predictors.csv",
+            caption="../report/predictors_table.rst",
+            category="Tolerance",
+            labels={"result": "what predicts the cost of a head"},
+        ),
+    log:
+        "logs/tabulate_perturbed_heads.log",
+    benchmark:
+        "logs/tabulate_perturbed_heads.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/tabulate_perturbed_heads.py"),
+        samples=config["fits"]["bootstrap_samples"],
+        seed=config["fits"]["bootstrap_seed"],
+    message:
+        "Tabulating the tolerance of heads"
+    script:
+        "../scripts/tabulate_perturbed_heads.py"
+
+
 EXPERIMENTS["tolerance"] = Experiment(
     category="Tolerance",
-    tables=["tolerance", "tolerance_link"],
+    tables=["tolerance", *(["tolerance_predictors"] if HEADED else [])],
+    figure_tables=["tolerance_heads"] if HEADED else [],
     stages=PERTURBED,
+    large=["plain"],
     figures={
-        "tolerance": Figure({"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed"),
-        "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer"),
-        "link": Figure(
-            {"links": PERTURBED["links"]},
-            "predicted and seen change of logits",
-            fraction=SHOWN_FRACTION,
+        "tolerance": Figure(
+            {"table": "results/tables/tolerance.csv"}, "perplexity by fraction perturbed", models=ROTARY
+        ),
+        "cosines": Figure({"cosines": PERTURBED["cosines"]}, "attention output by layer", models=ROTARY),
+        "predictors": Figure(
+            {
+                "heads": "results/tables/tolerance_heads.csv",
+                "ranks": "results/tables/tolerance_predictors.csv",
+            },
+            "what predicts the cost of a head, {model}",
+            each=HEADED,
         ),
     },
 )

@@ -1,4 +1,4 @@
-"""Build triaxis.duckdb: a view over the Parquet of each stage."""
+"""Build triaxis.duckdb: tables of what is small, and a view over the Parquet of each large stage."""
 
 from contextlib import chdir
 from pathlib import Path
@@ -8,7 +8,7 @@ from triaxis.base.errors import reporting
 from triaxis.report.database import build_database
 
 with reporting(snakemake.log[0]), files.whole(snakemake.output[0]) as part:
-    # The views' paths hold in the folder that has results/ in it, wherever that is: a prefix, or a storage backend.
-    target = part.resolve()
-    with chdir(Path(snakemake.output[0]).resolve().parents[1]):
-        build_database(target, snakemake.params.views, snakemake.params.tables)
+    # Paths hold in the folder that has results/ in it, wherever that is: a prefix, or a storage backend.
+    target, folder, params = part.resolve(), Path(snakemake.output[0]).resolve().parents[1], snakemake.params
+    with chdir(folder):
+        build_database(target, folder, params.stages, params.large, params.tables)

@@ -24,12 +24,13 @@ with reporting(snakemake.log[0]) as log:
         json.loads(upstream["prefix"]),
         params.length,
         params.taken,
-        params.calibration,
+        params.calibration + params.selection,
         params.seed,
     )
     model = open_model(snakemake.input.record, params, params.random_seed)
     layouts = probe_layouts(model)
-    tokens = np.array(sequences["tokens"].to_pylist(), dtype=np.int32)
+    # The rest is for choosing among the forms.
+    tokens = np.array(sequences["tokens"].to_pylist(), dtype=np.int32)[: params.calibration]
     forms = calibrate_model(model, layouts, tokens, batch_tokens=params.batch_tokens)
     if still := sorted(set(layouts) - {layer for _, layer in forms}):
         log.warning("layers %s rotate nothing (NoPE): surgery leaves them as they are", still)

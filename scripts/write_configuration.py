@@ -1,6 +1,6 @@
 """Write schemas/config.schema.yaml, for editors, and docs/configuration.md, for readers, from its models.
 
-`make docs` runs it as python scripts/write_configuration.py; a test holds both files to what it would write.
+`make facts` runs it as python scripts/write_configuration.py; a test holds both files to what it would write.
 """
 
 from pathlib import Path
@@ -19,10 +19,10 @@ LONGEST = 60  # characters of a default that a table shows
 INTRODUCTION = """\
 # The configuration
 
-<!-- Written from scripts/triaxis/base/config.py by `make docs`: edit that file, not this one. -->
+<!-- Written from scripts/triaxis/base/config.py by `make facts`: edit that file, not this one. -->
 
 A configuration is a YAML file: `make run CONFIG=my.yaml`, or `snakemake --configfile my.yaml --`.
-It lies over [config.yaml](../config.yaml), the default run. Its `models` and `corpus` replace those
+It lies over `config.yaml`, the default run. Its `models` and `corpus` replace those
 there; of the other sections it changes only the keys that it names.
 
 - `models` and `corpus` are needed, every other key has a default.
@@ -67,7 +67,7 @@ def schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The text of schemas/config.schema.yaml."""
-    note = "# Written from scripts/triaxis/base/config.py by `make docs`: edit that file, not this one.\n"
+    note = "# Written from scripts/triaxis/base/config.py by `make facts`: edit that file, not this one.\n"
     return note + yaml.safe_dump(schema(), sort_keys=False, allow_unicode=True, width=100)
 
 

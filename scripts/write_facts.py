@@ -1,4 +1,4 @@
-"""Write what README.md and docs/ say was measured, from the tables in docs/results/: `make docs`.
+"""Write what README.md and docs/ say was measured, from the tables in docs/results/: `make facts`.
 
 `write_facts.py RESULTS` copies the tables of the run in RESULTS there first, and `write_facts.py RESULTS FOLDER` to
 FOLDER, another of those whose pages quote the tables beside them: docs/results/training and docs/results/long.
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from triaxis.base import files
 from triaxis.base.errors import UserError
-from triaxis.report.facts import BLOCK, Facts, copy_figure, copy_run
+from triaxis.report.facts import BLOCK, Facts, copy_file, copy_run
 
 PROJECT = Path(__file__).resolve().parents[1]
 TABLES, TEMPLATES = PROJECT / "docs/results", PROJECT / "report/facts"
-# What of a run's figures the pages show: folder of its tables -> figure -> its copy.
-FIGURES = {
-    TABLES: {"heads": PROJECT / "docs/heads.png"},
-    TABLES / "long": {"prefixes": TABLES / "long/prefixes.png"},
+# What else of a run the pages show or link to: folder of its tables -> file of results/ -> its copy.
+COPIED = {
+    TABLES: {"figures/heads.png": PROJECT / "docs/heads.png", "paper.pdf": TABLES / "paper.pdf"},
+    TABLES / "long": {"figures/prefixes.png": TABLES / "long/prefixes.png"},
     TABLES / "training": {
-        "training-small": TABLES / "training/training.png",
-        "training_loss": TABLES / "training/loss.png",
-        "criteria": TABLES / "training/criteria.png",
-        "length_loss": TABLES / "training/length.png",
+        "figures/training-small.png": TABLES / "training/training.png",
+        "figures/training_loss.png": TABLES / "training/loss.png",
+        "figures/criteria.png": TABLES / "training/criteria.png",
+        "figures/length_loss.png": TABLES / "training/length.png",
     },
 }
 
@@ -41,8 +41,8 @@ def write(results: Path | None, folder: Path) -> None:
     """Fill the blocks of every page; results: the folder of a run whose tables are copied to `folder` first."""
     if results is not None:
         copy_run(results, folder)
-        for figure, copy in FIGURES[folder].items():
-            copy_figure(results / f"figures/{figure}.png", copy)
+        for file, copy in COPIED[folder].items():
+            copy_file(results / file, copy)
     for page in pages():
         text = page.read_text()
         if BLOCK.search(text):

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs/files.md"
-START, END = "<!-- written from the schemas: make docs -->", "<!-- end -->"
+START, END = "<!-- written from the schemas: make facts -->", "<!-- end -->"
 SHARED = "base.parquet"
 MODULES = (
     *("text.schema", "attention.schema", "logits.schema", "fit.schema", "mechanism.schema", "heads.schema"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from triaxis.base import files
 from triaxis.base.errors import reporting
 from triaxis.base.provenance import SCRIPTS
-from triaxis.report.manifest import manifest_of_run
+from triaxis.report.manifest import facts_of_run, manifest_of_run
 
 with reporting(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
@@ -15,5 +15,5 @@ with reporting(snakemake.log[0]):
     tokens = dict(zip(params.bases, inputs.tokens, strict=True))
     # Artefacts are named from the folder that has results/ in it.
     root = Path(snakemake.output[0]).parents[1]
-    content = manifest_of_run(SCRIPTS.parent, params.config, records, made, tokens, inputs.artefacts, root)
-    files.write_json(snakemake.output[0], content)
+    facts = facts_of_run(SCRIPTS.parent, params.config, records, made, tokens)
+    files.write_json(snakemake.output[0], manifest_of_run(facts, inputs.artefacts, root))

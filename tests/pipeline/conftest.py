@@ -16,7 +16,7 @@ from outcomes import Outcomes
 from pipeline import tiny
 
 PROJECT = Path(__file__).resolve().parents[2]
-PARTS = ["Snakefile", "rules", "scripts", "schemas", "envs", "profiles", "report", "config", "config.yaml"]
+PARTS = ["Snakefile", "rules", "scripts", "schemas", "envs", "profiles", "report", "paper", "config", "config.yaml"]
 
 
 @dataclass

@@ -12,14 +12,15 @@ STAGES = {"sample_sequences", "extract_features", "dump_logits", "sum_logits", "
 EXPERIMENTS = "experiments: [mechanism, heads, length, surgery, tolerance]"
 # The rules of each experiment, its plots apart.
 MECHANISM = {"measure_mechanism", "solve_expressivity", "tabulate_mechanism", "tabulate_headline"}
-SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery"}
-TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "link_tolerance", "tabulate_tolerance"}
+SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery", "run_bands", "tabulate_bands"}
+TOLERANCE_HEADS = {"perturb_heads", "predict_heads", "tabulate_perturbed_heads"}
+TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "tabulate_tolerance", *TOLERANCE_HEADS}
 LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
 # What is made of other experiments too.
 DESCRIBED = {"describe_heads", "tabulate_heads"}
 # What predicts tokens, and what is made of that.
-PREDICTS = {"run_surgery", "tabulate_surgery", "run_perturbed", "tabulate_tolerance", *LENGTH} - {"join_documents"}
-SHOWN = {"render_report", "write_manifest", "build_database"}
+PREDICTS = {*SURGERY, *TOLERANCE, *LENGTH} - {"calibrate_surgery", "displace_tokens", "run_plain", "join_documents"}
+SHOWN = {"render_report", "write_manifest", "build_database", "compile_paper"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
 
@@ -48,8 +49,8 @@ def plots(rules) -> set[str]:
 def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished):
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
-    assert len(plots(rules)) == 24
-    assert set(rules) - plots(rules) == {"render_report", "write_manifest"}
+    assert len(plots(rules)) == 25
+    assert set(rules) - plots(rules) == {"render_report", "write_manifest", "compile_paper"}
 
 
 @pytest.mark.parametrize(
@@ -58,15 +59,22 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
         ("fit", {"heads", "axes", "matrices", "distance"}),
         ("mechanism", {"additive", "pairs", "contributions", "dummies", "surface"}),
         ("heads", {"classes", "least_additive", "interaction"}),
-        ("surgery", {"surgery", "steps"}),
-        ("tolerance", {"tolerance", "cosines", "link"}),
+        ("surgery", {"surgery", "steps", "bands"}),
+        ("tolerance", {"tolerance", "cosines", "predictors"}),
         ("length", {f"length_{name}" for name in LENGTHS}),
     ],
 )
 def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them(copy_of_finished, experiment, own):
     append(copy_of_finished, f"{experiment}/figures", "CHANGED = 1")
     rules = copy_of_finished.dry().rules
-    assert set(rules) == {f"plot_{figure}" for figure in own} | {"render_report", "write_manifest"}
+    assert set(rules) == {f"plot_{figure}" for figure in own} | SHOWN - {"build_database"}
+
+
+@pytest.mark.parametrize("part", ["paper/paper.typ", "paper/sections/fit.typ", "paper/references.bib"])
+def test_a_change_of_the_papers_text_sets_the_paper_and_writes_the_manifest_only(copy_of_finished, part):
+    path = copy_of_finished.folder / part
+    path.write_text(f"{path.read_text()}\n")
+    assert set(copy_of_finished.dry().rules) == {"compile_paper", "write_manifest"}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them
         ("surgery/schema", {"run_surgery", "tabulate_surgery"}, SURGERY | DESCRIBED),
         ("tolerance/schema", {"run_perturbed", "tabulate_tolerance"}, TOLERANCE),
         ("length/schema", {"run_length", "tabulate_length"}, LENGTH),
-        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | TOLERANCE | DESCRIBED),
+        ("mechanism/schema", {"measure_mechanism", "tabulate_mechanism"}, MECHANISM | DESCRIBED | {"tabulate_bands"}),
         (
             "heads/schema",
             {"measure_heads", "score_prompts", *DESCRIBED},

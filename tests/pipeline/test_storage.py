@@ -25,13 +25,16 @@ def test_results_in_a_storage_backend_are_those_of_a_local_run(finished, workspa
     assert not (workspace.folder / "results").exists()
     manifest = json.loads((store / "results/manifest.json").read_text())
     own = {path: entry["sha256"] for path, entry in manifest["artefacts"].items()}
+    # The paper's first page names the experiments of its run.
+    assert own.pop("results/paper.pdf") != finished.digests()["results/paper.pdf"]
     assert "results/tables/mechanism.csv" in own and own.items() <= finished.digests().items()
     assert (store / "results/report.html").stat().st_size > 1e5
     # What no rule lists stays beside the record that names it.
     assert (workspace.folder / "resources/models/tiny.json").exists() and not (store / "resources").exists()
     with duckdb.connect(str(store / "results/triaxis.duckdb"), read_only=True) as database:
-        database.execute(f"SET file_search_path = '{store}'")
         assert database.sql("SELECT count(*) FROM sequences").fetchall() == [(8,)]
+        database.execute(f"SET VARIABLE run = '{store}'")
+        assert database.sql("SELECT count(*) > 0 FROM features").fetchall() == [(True,)]
     again = workspace.dry(*storage)
     assert again.nothing, again.output
 

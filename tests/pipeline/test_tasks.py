@@ -89,7 +89,6 @@ def test_the_tasks_are_in_the_report_the_database_and_the_manifest(asked):
     assert not [path for path in artefacts if "mechanism" in path]
     assert "accuracy on tasks, tiny" in (asked.folder / "results/report.html").read_text()
     with duckdb.connect(str(asked.folder / "results/triaxis.duckdb"), read_only=True) as connection:
-        connection.execute(f"SET file_search_path = '{asked.folder}'")
         assert connection.sql("SELECT count(*) FROM tasks").fetchall()[0][0] > 0
         assert connection.sql("SELECT count(*) FROM tables.tasks").fetchall()[0][0] > 0
 

@@ -11,7 +11,7 @@ from pipeline import tiny
 
 # Side by side, not one after the other.
 THREADS = ["--set-threads", "run_plain=1", "run_perturbed=1"]
-FIGURES = {"tolerance", "cosines", "link"}
+FIGURES = {"tolerance", "cosines", "predictors-tiny"}
 
 
 def test_every_perturbation_has_its_rows(finished):
@@ -35,12 +35,34 @@ def test_the_tables_and_figures_are_there(finished):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3 * 3
     assert all(float(row["ratio"]) == 1 for row in rows if float(row["fraction"]) == 0)
-    with (finished.folder / "results/tables/tolerance_link.csv").open() as file:
-        assert [(row["model"], float(row["fraction"])) for row in csv.DictReader(file)] == [
-            (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.1, 1)
+    with (finished.folder / "results/tables/tolerance_heads.csv").open() as file:
+        assert [(row["model"], row["layer"], row["head"]) for row in csv.DictReader(file)] == [
+            ("tiny", str(layer), head) for layer in range(2) for head in ("", "0", "1", "2", "3")
         ]
+    with (finished.folder / "results/tables/tolerance_predictors.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 6
+    assert {(row["unit"], row["units"]) for row in rows} == {("head", "8"), ("layer", "2")}
     figures = {path.name for path in (finished.folder / "results/figures").iterdir()}
     assert {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} <= figures
+
+
+def test_heads_are_predicted_from_sequences_that_are_not_measured(finished):
+    with duckdb.connect() as connection:
+        used = [
+            connection.sql(
+                f"SELECT DISTINCT sequence FROM '{finished.folder}/results/{stage}/model=tiny/heads.parquet'"
+            ).fetchall()
+            for stage in ("perturbed_heads", "predictors")
+        ]
+    assert used == [[(0,)], [(1,)]]
+
+
+def test_heads_may_be_left_out(copy_of_finished):
+    copy_of_finished.edit("config/tiny.yaml", "fractions: [0.1, 1]", "fractions: [0.1, 1]\n  head_sequences: 0")
+    assert not {"perturb_heads", "predict_heads", "plot_predictors"} & set(copy_of_finished.dry().rules)
+    targets = copy_of_finished.run("--dry-run", "--forceall", "tolerance")
+    assert "tabulate_tolerance" in targets.output and "perturb_heads" not in targets.output
 
 
 def test_a_lost_perturbation_is_run_alone(copy_of_finished):
@@ -77,6 +99,7 @@ def test_more_sequences_only_add_shards(copy_of_finished):
         ),
         ("fractions: [0.1, 1]", "windows: 2", "config key 'tolerance.windows' is unknown; did you mean 'window'?"),
         ("sequences: 2\n  fractions", "sequences: 5\n  fractions", "'tolerance.sequences' is 5, more than"),
+        ("fractions: [0.1, 1]", "head_sequences: 2", "'tolerance.head_sequences' is 2, and leaves none of the 2"),
         ("fractions: [0.1, 1]", "layers: [5]", "tolerance.layers [5] are out of range: the model has layers 0 to 1"),
     ],
 )

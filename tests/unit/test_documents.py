@@ -129,7 +129,7 @@ def test_a_figure_is_a_function_a_row_and_a_caption():
 
 def test_the_page_of_files_is_what_the_schemas_say():
     text = files_page.PAGE.read_text()
-    assert files_page.page(text) == text, "run `make docs`"
+    assert files_page.page(text) == text, "run `make facts`"
 
 
 def test_every_column_has_a_meaning():

@@ -11,7 +11,7 @@ import pytest
 from triaxis.base import choices
 from triaxis.fit.combinations import COMBINATIONS
 from triaxis.length import figures as length_figures
-from triaxis.surgery.run import VARIANTS
+from triaxis.surgery.variants import VARIANTS
 from triaxis.tolerance import figures as tolerance_figures
 
 PACKAGE = Path(__file__).resolve().parents[2] / "scripts" / "triaxis"
@@ -101,6 +101,7 @@ def test_packages_export_nothing(path: Path) -> None:
 def test_what_a_user_may_choose_is_what_there_is() -> None:
     assert tuple(length_figures.LOOK) == choices.LENGTH_METHODS
     assert tuple(tolerance_figures.COLOURS) == choices.PERTURBATIONS
-    assert tuple(VARIANTS) == choices.SURGERY_VARIANTS
+    of_forms = [name for name, variant in VARIANTS.items() if variant.kind not in ("exact", "control")]
+    assert tuple(of_forms) == choices.STEP_VARIANTS
     pairs = ("distance+key", "query+key", "distance+query")
     assert ("distance+query+key", *pairs, "distance", "query", "key") == COMBINATIONS

@@ -137,3 +137,49 @@ def test_a_configuration_that_is_not_there_is_one_line():
     )
     assert make.returncode != 0
     assert len(make.stderr.splitlines()) == 1 and "'nothere.yaml'" in make.stderr
+
+
+def make_commands(target: str) -> list[str]:
+    """The commands of a target of the Makefile, as it is written."""
+    text = (PROJECT / "Makefile").read_text()
+    (commands,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", text, flags=re.MULTILINE)
+    return [line.strip() for line in commands.splitlines()]
+
+
+def test_pre_commit_runs_the_linters_of_make_lint():
+    hooks = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    own = [command.replace("$(BIN)", ".venv/bin") for command in make_commands("lint")]
+    assert sorted(hook["entry"] for hook in hooks) == sorted(own)
+
+
+def test_the_workflows_of_github_run_what_is_there():
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())
+    ran = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert sorted(ran) == ["bash .ci/run", "make docs", "make lint", "make run"]
+    assert all(make_commands(command.split()[1]) for command in ran if command.startswith("make"))
+
+
+def test_the_workflow_catalogue_finds_what_it_asks_for():
+    """The conditions of its list of all workflows, and its two files."""
+    readme = (PROJECT / "README.md").read_text().lower()
+    assert "snakemake" in readme and "workflow" in readme
+    assert (PROJECT / "Snakefile").exists() and RULES and (PROJECT / "config/README.md").exists()
+    usage = yaml.safe_load((PROJECT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["report"] is True and "conda" in usage["software-stack-deployment"]
+
+
+def test_every_page_and_package_is_in_the_contents_of_the_site():
+    contents = set(re.findall(r"^ +- (\S+\.md)$", (PROJECT / "mkdocs.yml").read_text(), flags=re.MULTILINE))
+    assert contents == {path.relative_to(PROJECT / "docs").as_posix() for path in (PROJECT / "docs").rglob("*.md")}
+    packages = {path.parent.name for path in (PROJECT / "scripts/triaxis").glob("*/__init__.py")}
+    assert {page.removeprefix("api/") for page in contents if page.startswith("api/")} == {
+        "index.md",
+        *(f"{package}.md" for package in packages),
+    }
+
+
+def test_the_lock_of_the_site_is_no_other_than_the_environments():
+    locked, site = (
+        pins((PROJECT / name).read_text().splitlines()) for name in ("requirements.lock", "docs/requirements.lock")
+    )
+    assert len(site) > 10 and not site.keys() & locked.keys()

@@ -90,6 +90,11 @@ class Call:
         that hold the logits against unit keys. logits (batch, heads, length, length); output as of `plain`."""
         return self._own((logits / self.scaling).to(self.query), self._units(self.key), self.value)
 
+    def with_vectors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The model's own attention on a query and a key in place of the rotated ones, of their shapes; output as of
+        `plain`."""
+        return self._own(query.to(self.query), key.to(self.key), self.value)
+
     def weights(self) -> Tensor:
         """The model's own attention weights (batch, heads, length, length), masked cells 0: unit values tell."""
         output, _ = self._own(*self._rotated(), self._units(self.value))

@@ -54,6 +54,11 @@ class Rotary:
         return vectors[..., self.real].astype(np.float64) + 1j * vectors[..., self.imaginary]
 
 
+def turns_over(rotary: Rotary, length: int) -> NDArray[np.float64]:
+    """(pairs,): full turns between the first and the last of `length` positions."""
+    return np.abs(rotary.frequency) * (length - 1) / (2 * np.pi)
+
+
 def frequency_groups(rotaries: Mapping[int, Rotary]) -> list[list[int]]:
     """The layers that share their frequencies and their unrotated dimensions, in order of the first of each group."""
     groups: dict[tuple[bytes, int], list[int]] = {}

@@ -14,6 +14,6 @@ MethodName = Literal["plain", "lm_infinite", "inf_llm", "inf_llm_published", Con
 ROPE_SCALINGS: tuple[str, ...] = get_args(ScalingName)
 LENGTH_METHODS: tuple[str, ...] = get_args(MethodName)
 
-# What surgery puts in place of the logits (surgery.run); exact is the model's own logits, put back.
-VariantName = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first"]
-SURGERY_VARIANTS: tuple[str, ...] = ("exact", *get_args(VariantName))
+# The variants of surgery that may also be run in steps (surgery.variants); the others are run in all layers alone.
+VariantName = Literal["f+g", "f", "g", "f+g+sink", "attended", "attended+sink", "attended+first-f"]
+STEP_VARIANTS: tuple[str, ...] = get_args(VariantName)

@@ -410,10 +410,13 @@ class Surgery(Section):
 
     sequences: Count | None = Field(
         None,
-        description="How many of the first shard's sequences the loss is measured on. Null is 4, or as many as the "
+        description="How many of the first shard's sequences the loss is measured on. Null is 8, or as many as the "
         "first shard has",
     )
     calibration: Count = Field(8, description="How many other sequences the additive logits are calibrated on")
+    selection: Count = Field(
+        4, description="How many further sequences the best additive form, which the controls follow, is chosen on"
+    )
     stepwise: Annotated[list[VariantName], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = Field(
         ["f+g"],
         description="The variants that also replace one layer at a time, layers from the first and from the last, and "
@@ -428,6 +431,13 @@ class Surgery(Section):
         None,
         description="In how many layers, those that cost most alone, heads are replaced one at a time. Null is 3, or "
         "0 without stepwise",
+    )
+    bands: Annotated[list[Annotated[float, Field(gt=0)]], AfterValidator(distinct), Field(json_schema_extra=UNIQUE)] = (
+        Field(
+            [0.1, 1, 10],
+            description="Where bands of frequencies part, in full turns over a sequence; each is changed alone. An "
+            "empty list leaves this out",
+        )
     )
 
     @model_validator(mode="after")
@@ -481,6 +491,12 @@ class Tolerance(Section):
     )
     layers: Chosen = Field(
         "all", description="The layers that the feature perturbation changes, counted from 0, or all"
+    )
+    head_sequences: Number | None = Field(
+        None,
+        description="On how many sequences, the first ones, each head is perturbed alone, at the largest fraction; "
+        "what it costs is predicted from the others. Less than tolerance.sequences and than sequences.shard; null is "
+        "half of the lesser, 0 leaves this out",
     )
     seed: Number = Field(0, description="The seed of the swaps")
 
@@ -796,8 +812,16 @@ class Config(Section):
             self.heads.period = min(64, length // 2)
         _follow("dummies", self.dummies, "distances", 128, {"sequences.length": length})
         _follow("tolerance", self.tolerance, "sequences", 4, {"sequences.count": count})
+        shared = min(self.tolerance.sequences or 0, shard)
+        _follow("tolerance", self.tolerance, "head_sequences", shared // 2, {})
+        if self.tolerance.head_sequences and self.tolerance.head_sequences >= shared:
+            raise refuse(
+                f"is {self.tolerance.head_sequences}, and leaves none of the {shared} sequences of the first shard "
+                "that are perturbed to predict from: lower it, or raise tolerance.sequences and sequences.shard",
+                "tolerance.head_sequences",
+            )
         # Surgery reads the first shard alone.
-        _follow("surgery", self.surgery, "sequences", 4, {"sequences.count": count, "sequences.shard": shard})
+        _follow("surgery", self.surgery, "sequences", 8, {"sequences.count": count, "sequences.shard": shard})
         _follow("surgery", self.surgery, "step_sequences", 2, {"surgery.sequences": self.surgery.sequences or 0})
         return self
 
@@ -806,7 +830,7 @@ def _follow(name: str, section: Section, key: str, usual: int, wholes: dict[str,
     """Set a null to `usual`, or to the least of `wholes` if that is less; refuse a number above one of them."""
     value = getattr(section, key)
     if value is None:
-        setattr(section, key, min(usual, *wholes.values()))
+        setattr(section, key, min([usual, *wholes.values()]))
         return
     for whole, size in wholes.items():
         if value > size:

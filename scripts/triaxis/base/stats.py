@@ -65,7 +65,7 @@ def weighted_correlation(left: Array, right: Array, weight: Array) -> Array:
     return np.divide((left * right) @ weight, np.sqrt(variances), out=out, where=variances > 0)
 
 
-def rank_correlation(left: Array, right: Array, axis: int = -1) -> Array:
+def rank_correlation(left: NDArray[np.floating], right: NDArray[np.floating], axis: int = -1) -> Array:
     """Spearman's correlation along the last axis, ties at their mean rank; NaN if one side is constant."""
     left, right = (rankdata(values, axis=-1) for values in np.broadcast_arrays(left, right))
     left, right = (values - values.mean(-1, keepdims=True) for values in (left, right))

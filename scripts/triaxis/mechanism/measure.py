@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from triaxis.attention.rope import Rotary
+from triaxis.attention.rope import Rotary, turns_over
 from triaxis.fit.axes import Design
 from triaxis.mechanism.additivity import Grid, Varying, additivity_of, contributions_of, grid_of, scramble, varying
 from triaxis.mechanism.complex_form import evenly
@@ -16,7 +16,7 @@ from triaxis.mechanism.dummy_distance import Dummies, refit, true_components
 from triaxis.mechanism.heads import Heads
 from triaxis.mechanism.layers import rows_of
 from triaxis.mechanism.names import OWN, SCRAMBLED
-from triaxis.mechanism.patterns import Shape, norm_share, shapes_of, turns_over
+from triaxis.mechanism.patterns import Shape, norm_share, shapes_of
 from triaxis.mechanism.schema import ADDITIVITY, DUMMIES, PATTERNS
 
 Tensor = torch.Tensor

@@ -6,11 +6,8 @@ Norm per frequency pair: Barbero et al. 2024 (arXiv 2410.06205). What each pair 
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from triaxis.attention.rope import Rotary
 from triaxis.mechanism.components import by_key_head, sizes
 
 Tensor = torch.Tensor
@@ -48,8 +45,3 @@ def norm_share(queries: Shape, keys: Shape) -> Tensor:
     norm = (by_key_head(queries.norm, len(keys.norm)) * keys.norm[:, None]).flatten(0, 1)
     total = norm.sum(-1, keepdim=True)
     return torch.where(total > 0, norm / total, torch.nan)
-
-
-def turns_over(rotary: Rotary, length: int) -> NDArray[np.float64]:
-    """(pairs,): full turns between the first and the last of `length` positions."""
-    return np.abs(rotary.frequency) * (length - 1) / (2 * np.pi)

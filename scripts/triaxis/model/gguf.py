@@ -1,6 +1,7 @@
 """GGUF files to plain safetensors folders."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from triaxis.base.errors import UserError
 from triaxis.model.gguf_keys import read_settings
 from triaxis.model.whole import loading, require_whole
 
+UNQUANTISED = ("F64", "F32", "F16", "BF16")
 ROTATION_TENSORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
@@ -49,6 +51,16 @@ def dequantise(parts: Path | Sequence[Path], folder: Path) -> None:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+
+
+def quantisation_of(parts: Sequence[Path]) -> str | None:
+    """How most weights of a GGUF file, or of all parts of a split one, are stored, `GGUF Q4_1`; None if in float."""
+    weights: Counter[str] = Counter()
+    for part in parts:
+        for tensor in _read(part).tensors:
+            weights[tensor.tensor_type.name] += int(tensor.n_elements)
+    kind = max(weights, key=weights.__getitem__)
+    return None if kind in UNQUANTISED else f"GGUF {kind}"
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

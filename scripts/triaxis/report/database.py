@@ -1,7 +1,8 @@
-"""triaxis.duckdb: a view over each stage's Parquet files and each table, so that a run can be queried in SQL."""
+"""triaxis.duckdb: a run's stages and tables, so that it can be queried in SQL, wherever the file lies."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -11,17 +12,34 @@ from triaxis.base.files import REMEDIES
 
 # Of the DuckDB that must open the file: a reader may have another than this run.
 OLDEST = "v1.1.0"
+# The variable of a reader that says where the folder with results/ in it lies now.
+MOVED = "run"
 
 
-def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    """Write a DuckDB file with one view a stage (name -> glob of Parquet files, hive-partitioned by model) and, in the
-    schema `tables`, one a CSV table.
+def build_database(
+    path: Path,
+    folder: Path,
+    stages: Mapping[str, Sequence[str]],
+    large: Mapping[str, str],
+    tables: Mapping[str, str],
+) -> None:
+    """Write a DuckDB file: small stages as tables (name -> Parquet files, hive-partitioned by model), CSV tables as
+    tables in the schema `tables`, and large stages as views (name -> glob of Parquet files, below `folder`).
 
-    The globs are kept as given: relative ones hold in the folder that the pipeline runs in. Raises OSError if the disk
-    is full or may not be written.
+    What the file holds is there wherever it goes. A view reads below `folder`, or below what a reader's variable says:
+    SET VARIABLE run = '...'; it fails where its files are not, and DuckDB names them. Raises OSError if the disk is
+    full or may not be written.
     """
     try:
-        _create_views(path, stages, tables)
+        with duckdb.connect(str(path), config={"storage_compatibility_version": OLDEST}) as connection:
+            connection.execute("CREATE SCHEMA tables")
+            held = {name: query.stage(f"[{', '.join(map(_quoted, files))}]") for name, files in stages.items()}
+            held |= {f"tables.{name}": query.table(file) for name, file in tables.items()}
+            for name, rows in held.items():
+                connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {rows}")
+            for name, glob in large.items():
+                place = f"coalesce(getvariable('{MOVED}'), {_quoted(_literal(folder))}) || {_quoted(f'/{glob}')}"
+                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {query.stage(place)}")
     except duckdb.IOException as error:
         # DuckDB has the system's error as a text only; its number says what would mend it.
         for number in REMEDIES:
@@ -30,10 +48,11 @@ def build_database(path: Path, stages: Mapping[str, str], tables: Mapping[str, s
         raise
 
 
-def _create_views(path: Path, stages: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    with duckdb.connect(str(path), config={"storage_compatibility_version": OLDEST}) as connection:
-        connection.execute("CREATE SCHEMA tables")
-        views = {name: query.stage(f"'{glob}'") for name, glob in stages.items()}
-        views |= {f"tables.{name}": query.table(file) for name, file in tables.items()}
-        for name, rows in views.items():
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")
+def _quoted(text: str) -> str:
+    """A literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _literal(folder: Path) -> str:
+    """A folder's name as a glob that finds nothing else."""
+    return re.sub(r"([*?\[])", r"[\1]", str(folder))

@@ -26,7 +26,8 @@ Row = dict[str, Any]
 # What is copied of a run: tables of its experiments, and how it was made.
 TABLES = (
     *("headline", "axes", "mechanism", "heads_classes", "heads_least_additive", "heads_relations", "surgery"),
-    *("tolerance", "tolerance_link", "tasks", "length", "training", "settling", "criteria", "prefixes"),
+    *("surgery_bands", "tolerance", "tolerance_predictors", "tasks", "length"),
+    *("training", "settling", "criteria", "prefixes"),
 )
 MADE_OF = ("config", "sources", "models", "packages")
 WIDTH = 100
@@ -54,9 +55,9 @@ def copy_run(results: Path, folder: Path) -> None:
         part.write_text(json.dumps({key: manifest[key] for key in MADE_OF}, indent=2, sort_keys=True) + "\n")
 
 
-def copy_figure(figure: Path, target: Path) -> None:
+def copy_file(file: Path, target: Path) -> None:
     with files.whole(target) as part:
-        shutil.copyfile(figure, part)
+        shutil.copyfile(file, part)
 
 
 def six_decimals(table: str) -> str:

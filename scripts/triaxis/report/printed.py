@@ -115,14 +115,16 @@ def head_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def surgery_facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """model -> loss with its own logits and with additive ones in all layers, beside a half of the sum alone."""
+    """model -> loss with its own logits and with the best additive ones in all layers, beside controls and a half of
+    the sum alone."""
     loss = {(row["model"], row["variant"]): number(row["loss"]) for row in rows}
+    chosen = {row["model"]: row["variant"] for row in rows if row["chosen"]}
     return [
         (
             model,
-            f"{loss[model, 'exact']} nats a token as it is, {loss[model, 'attended']} on additive logits, "
-            f"{loss[model, 'attended+first']} with the first key apart; f alone {loss[model, 'f']}, "
-            f"g alone {loss[model, 'g']}",
+            f"{loss[model, 'exact']} nats a token as it is, {loss[model, chosen[model]]} on additive logits, "
+            f"{loss[model, 'noise']} with noise of their error's size, {loss[model, 'window-16']} in a window of 16; "
+            f"f alone {loss[model, 'f']}, g alone {loss[model, 'g']}",
         )
         for model in trained(rows)
     ]

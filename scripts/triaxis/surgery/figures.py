@@ -1,33 +1,122 @@
-"""The figures of the surgery: what a model loses when its logits become a sum of position and meaning."""
+"""The figures of the surgery: what a model loses on additive logits, or with a band of frequencies changed."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
+from numpy.typing import NDArray
 
+from triaxis.base.query import Columns
 from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, count_axis
 from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
+Array = NDArray[np.floating]
+
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, GREY)
+# What is drawn of the kinds of `surgery.variants`, top to bottom; 'exact' adds nothing.
+KINDS = ("additive", "first key apart", "control", "half")
+# Change of a band -> its colour, and what moves its points apart from those of the others.
+CHANGES = {
+    "unrotated": (BLUE, 0.88),
+    "mean turn": (ORANGE, 0.96),
+    "masked": (VERMILION, 1.04),
+    "fixed phase": (GREEN, 1.13),
+}
+ENDS = ("added", "added_low", "added_high")
+SHARES = {"f": ("black", "-"), "g": ("black", ":"), "interaction": (GREY, "--")}
+
+
+# From here to 0 the axis of losses is linear, so that nothing lost is drawn too.
+LINEAR = 0.01  # nats a token
 
 
 def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
-    """Loss of each variant, all layers replaced, with its interval over sequences."""
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.7, 2.6))
-    order = list(next(iter(losses.values())).variants)
+    """Loss that each variant, all layers replaced, adds, with its interval over sequences; one panel row a kind."""
+    first = next(iter(losses.values()))
+    kinds = [kind for kind in KINDS if kind in first.kinds]
+    order = [variant for kind in kinds for variant, own in zip(first.variants, first.kinds, strict=True) if own == kind]
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.8, 0.21 * len(order) + 1.0))
     for number, (model, own) in enumerate(losses.items()):
         colour = CYCLE[number % len(CYCLE)]
         shift = 0.15 * (number - (len(losses) - 1) / 2)
-        places = shift + np.array([order.index(variant) for variant in own.variants])
-        errors = np.abs(np.stack([own.loss - own.low, own.high - own.loss]))
-        panel.errorbar(own.loss, places, xerr=errors, fmt="o", color=colour, markersize=3.5, label=model)
-    panel.set_yticks(np.arange(len(order)), order)
+        shown = [n for n, variant in enumerate(own.variants) if variant in order]
+        places = shift + np.array([order.index(own.variants[n]) for n in shown])
+        errors = np.maximum(np.stack([own.added - own.low, own.high - own.added])[:, shown], 0)
+        panel.errorbar(own.added[shown], places, xerr=errors, fmt="o", color=colour, markersize=3.5, label=model)
+    chosen = {own.chosen for own in losses.values()}
+    labels = [f"{variant} (chosen)" if {variant} == chosen else variant for variant in order]
+    panel.set_yticks(np.arange(len(order)), labels)
     panel.invert_yaxis()
-    panel.set_xlabel("loss (nats a token)")
+    _loss_axis(panel, "x")
+    kind_of = dict(zip(first.variants, first.kinds, strict=True))
+    for place, (before, after) in enumerate(pairwise(order)):
+        if kind_of[before] != kind_of[after]:
+            panel.axhline(place + 0.5, color=GREY, linewidth=0.4)
+    for kind in kinds:
+        middle = float(np.mean([place for place, variant in enumerate(order) if kind_of[variant] == kind]))
+        panel.text(1.01, middle, kind, transform=panel.get_yaxis_transform(), va="center", color=GREY)
+    _loss_limits(panel, "x", [values for own in losses.values() for values in (own.added, own.low, own.high)])
+    panel.set_xlabel(f"loss added (nats a token; linear below {LINEAR:g})")
     panel.grid(axis="x", linewidth=0.3)
-    panel.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure.legend(*panel.get_legend_handles_labels(), ncols=2, loc="outside upper center")
+    return figure
+
+
+def _loss_axis(panel: Axes, axis: str) -> None:
+    """A logarithmic axis of losses that also holds 0 and less."""
+    getattr(panel, f"set_{axis}scale")("symlog", linthresh=LINEAR, linscale=0.5)
+    own = getattr(panel, f"{axis}axis")
+    own.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR))
+    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    own.set_minor_locator(NullLocator())
+
+
+def _loss_limits(panel: Axes, axis: str, drawn: Sequence[Array]) -> None:
+    """End an axis of losses a little beyond what is drawn."""
+    values = np.concatenate(drawn)
+    least, most = min(float(np.nanmin(values)), -LINEAR / 4), max(float(np.nanmax(values)), LINEAR)
+    getattr(panel, f"set_{axis}lim")(2 * least, 1.6 * most)
+
+
+def plot_bands(bands: Mapping[str, Mapping[str, Columns]]) -> Figure:
+    """Loss that each change of a band adds, and the band's share of the variances, by the band's upper edge; a column a
+    part of the depth. bands: part -> change -> columns of surgery_bands.csv."""
+    figure, panels = plt.subplots(
+        2, len(bands), figsize=(WIDTH, 3.8), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2)
+    )
+    for (loss, share), (part, changes) in zip(panels.T, bands.items(), strict=True):
+        for change, own in changes.items():
+            colour, shift = CHANGES[change]
+            errors = np.maximum(np.stack([own["added"] - own["added_low"], own["added_high"] - own["added"]]), 0)
+            loss.errorbar(
+                own["high"] * shift, own["added"], yerr=errors, fmt="o-", color=colour, markersize=3, label=change
+            )
+        own = next(iter(changes.values()))
+        for name, (colour, line) in SHARES.items():
+            share.plot(own["high"], own[f"{name}_share"], line, color=colour, marker="o", markersize=3, label=name)
+        loss.set_title(f"layers: {part}")
+        loss.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+        share.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+        share.set_xscale("log")
+        share.set_xlabel("upper edge (turns)")
+        share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        share.xaxis.set_minor_locator(NullLocator())
+    _loss_axis(panels[0, 0], "y")
+    _loss_limits(
+        panels[0, 0], "y", [own[name] for changes in bands.values() for own in changes.values() for name in ENDS]
+    )
+    panels[0, 0].set_ylabel(f"loss added (nats a token;\nlinear below {LINEAR:g})")
+    panels[1, 0].set_ylabel("share of the variance")
+    figure.legend(
+        *(a + b for a, b in zip(*(panel.get_legend_handles_labels() for panel in panels[:, 0]), strict=True)),
+        ncols=len(CHANGES) + len(SHARES),
+        loc="outside lower center",
+    )
     return figure
 
 
@@ -54,8 +143,13 @@ def plot_steps(steps: Steps) -> Figure:
 
 
 def surgery(table: str, models: Sequence[str]) -> Figure:
-    """The loss of each additive variant, all layers replaced, from surgery.csv."""
+    """The loss that each variant, all layers replaced, adds, from surgery.csv."""
     return plot_surgery(summary.surgery_losses(table, models))
+
+
+def bands(table: str, model: str) -> Figure:
+    """The loss that each change of a band of frequencies adds to one model's, from surgery_bands.csv."""
+    return plot_bands(summary.surgery_bands(table, model))
 
 
 def steps(surgery: str, model: str, variant: str) -> Figure:

@@ -89,7 +89,8 @@ def sample_beyond(tokens: pa.Table, prefix: list[int], length: int, taken: int, 
     windows = tokens["length"].to_numpy() // (length - len(prefix))
     if count > windows.sum() - taken:
         raise UserError(
-            f"surgery.calibration {count} is too many: the corpus holds {int(windows.sum())} sequences of {length} "
-            f"tokens, of which {taken} are those of the first shard; lower it, or sequences.length"
+            f"surgery.calibration and surgery.selection, {count} together, are too many: the corpus holds "
+            f"{int(windows.sum())} sequences of {length} tokens, of which {taken} are those of the first shard; lower "
+            "them, or sequences.length"
         )
     return sample_sequences(tokens, prefix, length, int(windows.max()), range(taken, taken + count), seed)

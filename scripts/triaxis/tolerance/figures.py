@@ -1,4 +1,4 @@
-"""The figures of tolerance: what perturbed order costs, by fraction, by layer, and as the mechanism predicts."""
+"""The figures of tolerance: what perturbed order costs, by fraction, by layer, and by head."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, count_axis, filled, say, trained_and_control
+from triaxis.base.query import Columns, where
+from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, count_axis, filled, trained_and_control
 from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
@@ -85,53 +86,52 @@ def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integ
     return figure
 
 
-def plot_link(heads: Mapping[str, Mapping[str, Array]], fraction: float) -> Figure:
-    """Root mean square change of each head's logits, as f predicts it and as it is, at one fraction.
+# Cost of a head or layer -> how it is drawn and called.
+COSTS = {"kl": (BLUE, -0.15, "KL from the plain run"), "loss_added": (VERMILION, 0.15, "loss added")}
 
-    heads: model -> layer, predicted, observed, each (heads of all layers,).
+
+def plot_predictors(heads: Columns, ranks: Mapping[str, Columns]) -> Figure:
+    """KL that wrong distances in each head cause, by what f predicts from other text; and the rank correlation of each
+    predictor with the cost, over all heads, within layers, and over layers.
+
+    heads: columns of tolerance_heads.csv, of one model's heads. ranks: unit -> columns of tolerance_predictors.csv.
     """
-    models: Sequence[str] = list(heads)
-    if not models:
-        return say("no head's logits change with the distances")
-    columns = min(2, len(models))
-    rows = -(-len(models) // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 3.1 * rows), squeeze=False)
-    last = max(int(own["layer"].max()) for own in heads.values())
-    for panel, model in zip(panels.flat, models, strict=False):
-        own = heads[model]
-        points = panel.scatter(
-            own["predicted"], own["observed"], c=own["layer"], s=7, cmap="viridis", vmin=0, vmax=last
-        )
-        ends = np.array(
-            [min(own["predicted"].min(), own["observed"].min()), max(own["observed"].max(), own["predicted"].max())]
-        )
-        panel.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-        panel.set(xscale="log", yscale="log", xlabel="predicted from f alone (logits)", title="")
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
-        r = np.corrcoef(own["predicted"], own["observed"])[0, 1]
-        panel.set_title(f"{model}, r = {r:.3f} over heads")
-        panel.set_aspect("equal")
-    for panel in panels.flat[len(models) :]:
-        panel.set_axis_off()
-    for row in panels:
-        row[0].set_ylabel(f"change of the logits at p = {fraction:g} (rms)")
-    figure.colorbar(points, ax=panels, label="layer", shrink=0.8, pad=0.02, ticks=MaxNLocator(integer=True))
+    figure, panels = plt.subplots(1, 4, figsize=(WIDTH, 2.6), width_ratios=(5, 3, 3, 3))
+    drawn = (heads["f"] > 0) & (heads["kl"] > 0)
+    points = panels[0].scatter(
+        *(heads[name][drawn] for name in ("f", "kl")), c=heads["layer"][drawn], s=7, cmap="viridis"
+    )
+    panels[0].set(xscale="log", yscale="log", xlabel="predicted from f (nats of the attention)", ylabel="KL (nats)")
+    figure.colorbar(points, ax=panels[0], label="layer", ticks=MaxNLocator(integer=True))
+    order = ranks["head"]["predictor"][ranks["head"]["cost"] == "kl"].tolist()
+    shown = (("rank", "head", "all heads"), ("within", "head", "within layers"), ("rank", "layer", "layers"))
+    for panel, (name, unit, title) in zip(panels[1:], shown, strict=True):
+        for cost, (colour, shift, label) in COSTS.items():
+            own = where(ranks[unit], cost=cost)
+            errors = np.maximum(np.stack([own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]]), 0)
+            places = np.arange(len(order)) + shift
+            panel.errorbar(own[name], places, xerr=errors, fmt="o", color=colour, markersize=3, label=label)
+        panel.axvline(0, color=GREY, linewidth=0.5, zorder=0)
+        panel.set(xlim=(-1.05, 1.05), title=title, yticks=np.arange(len(order)), yticklabels=[])
+        panel.invert_yaxis()
+    panels[1].set_yticklabels([name.replace("_", " ") for name in order])
+    panels[2].set_xlabel("rank correlation with the cost")
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     return figure
 
 
-def tolerance(table: str) -> Figure:
+def tolerance(table: str, models: Sequence[str]) -> Figure:
     """Perplexity by the fraction of words moved, each perturbation, with intervals, from tolerance.csv."""
-    return plot_tolerance(summary.curves(table))
+    curves = summary.curves(table)
+    return plot_tolerance({model: curves[model] for model in models})
 
 
-def cosines(cosines: Sequence[str]) -> Figure:
+def cosines(cosines: Sequence[str], models: Sequence[str]) -> Figure:
     """How far each layer's attention output turns when order is perturbed, from cosines/."""
-    return plot_cosines(summary.cosines(cosines))
+    found = summary.cosines(cosines)
+    return plot_cosines({key: own for key, own in found.items() if key[0] in models})
 
 
-def link(links: Sequence[str], fraction: float) -> Figure:
-    """The change of each head's logits as f alone predicts it, against the one that is seen, from links/."""
-    return plot_link(summary.links(links, fraction), fraction)
+def predictors(heads: str, ranks: str, model: str) -> Figure:
+    """What predicts the cost of a head of one model, from tolerance_heads.csv and tolerance_predictors.csv."""
+    return plot_predictors(summary.head_costs(heads)[model], summary.predictor_ranks(ranks)[model])

@@ -38,14 +38,27 @@ COSINES = pa.schema(
         ("cosine", pa.float64()),  # of the attention output, perturbed and plain, mean over positions
     ]
 )
-# links/model=MODEL/shard-NNNN.parquet: a head, for one fraction
-LINKS = pa.schema(
+# perturbed_heads/model=MODEL/heads.parquet: a run with the distances of one head, or layer, off; of one sequence
+PERTURBED_HEADS = pa.schema(
+    [
+        ("sequence", pa.int32()),  # number of the sequence, from 0
+        ("layer", pa.int16()),  # layer, from 0
+        ("head", pa.int16()),  # query head, from 0; null: all heads of the layer
+        ("plain_loss", pa.float64()),  # of the unperturbed run, nats a token
+        ("loss", pa.float64()),  # of this run
+        ("kl", pa.float64()),  # KL(plain || perturbed) of the next token, nats, mean over positions
+    ]
+)
+# predictors/model=MODEL/heads.parquet: a head in a plain run of another sequence
+PREDICTORS = pa.schema(
     [
         *MATRIX,
-        ("fraction", pa.float64()),  # of the units to be moved, as asked for
-        ("predicted", pa.float64()),  # root mean square change of f, in logits
-        ("observed", pa.float64()),  # root mean square change of the logits
-        ("correlation", pa.float64()),  # of the two changes, cell by cell
+        ("f", pa.float64()),  # half the variance, under the attention, of the change of f, mean over queries
+        ("scrambled", pa.float64()),  # the same of keys whose phases are drawn anew
+        ("norms", pa.float64()),  # half the mean squared change under the attention if all phases were random
+        ("logits", pa.float64()),  # as f, of the change of the logits themselves
+        ("entropy", pa.float64()),  # of the attention, nats, mean over queries
+        ("slow_share", pa.float64()),  # of the product of mean norms, in pairs that turn less than once
     ]
 )
 

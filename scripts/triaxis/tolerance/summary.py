@@ -1,17 +1,16 @@
-"""The tables of tolerance: what each perturbation costs at each fraction, and what of it the mechanism predicts."""
+"""The tables of tolerance: what each perturbation costs at each fraction, and what predicts the cost of a head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from triaxis.base import query, tables
 from triaxis.base.query import Columns, Files, where
-from triaxis.base.stats import finite_mean, interval
+from triaxis.base.stats import interval, mean_with_interval, rank_correlation
 
 Array = NDArray[np.floating]
 
@@ -47,11 +46,35 @@ FROM {query.stage()}
 GROUP BY model, perturbation, fraction, layer ORDER BY model, perturbation, fraction, layer
 """
 
-LINKS_BY_HEAD = f"""
-SELECT model, fraction, layer, head, avg(predicted ORDER BY sequence) AS predicted,
-       avg(observed ORDER BY sequence) AS observed, avg(correlation ORDER BY sequence) AS correlation
-FROM {query.stage()}
-GROUP BY model, fraction, layer, head ORDER BY model, fraction, layer, head
+# What may predict the cost of a head (`tolerance.predictors`): f first, which the others are held against.
+PREDICTORS = ("f", "norms", "scrambled", "entropy", "slow_share", "logits")
+# What is perturbed alone.
+UNITS = ("head", "layer")
+# Of these a layer has the mean of its heads, of the others the sum.
+OF_MEANS = ("entropy", "slow_share")
+
+# One row a (model, layer, head): its cost, alone (head null: of all heads of the layer at once), and what was predicted
+# from other sequences.
+COSTS_BY_HEAD = f"""
+WITH costs AS (
+    SELECT model, layer, head, count(*) AS sequences, avg(kl ORDER BY sequence) AS kl,
+           avg(loss - plain_loss ORDER BY sequence) AS loss_added
+    FROM {query.stage("$heads")} GROUP BY model, layer, head
+),
+known AS (
+    SELECT model, layer, head, {", ".join(f"avg({name} ORDER BY sequence) AS {name}" for name in PREDICTORS)}
+    FROM {query.stage("$predictors")} GROUP BY model, layer, head
+),
+predicted AS (
+    SELECT * FROM known UNION ALL
+    SELECT model, layer, NULL AS head, {
+    ", ".join(f"{'avg' if name in OF_MEANS else 'sum'}({name} ORDER BY head) AS {name}" for name in PREDICTORS)
+}
+    FROM known GROUP BY model, layer
+)
+SELECT costs.*, {", ".join(PREDICTORS)} FROM costs JOIN predicted
+ON costs.model = predicted.model AND costs.layer = predicted.layer AND costs.head IS NOT DISTINCT FROM predicted.head
+ORDER BY costs.model, costs.layer, costs.head NULLS FIRST
 """
 
 
@@ -103,40 +126,54 @@ def _perplexity(prefix: str, columns: Sequence[NDArray], samples: int, seed: int
     }
 
 
-def link(
-    files: Files, summary: Sequence[Mapping[str, Any]], interaction: Mapping[str, float], models: Sequence[str]
-) -> list[dict]:
-    """The rows of tolerance_link.csv, one a (model, fraction above 0).
+def costs_by_head(heads: Files, predictors: Files) -> list[dict]:
+    """The rows of tolerance_heads.csv, one a (model, layer, head), a layer (head null) before its heads."""
+    return query.rows(COSTS_BY_HEAD, heads=heads, predictors=predictors)
 
-    predicted, observed: means over heads of the root mean square change of f and of the logits. r_heads, rank_heads:
-    Pearson and rank correlation of the two over the heads whose logits change. r_changes: mean over heads of the
-    correlation of the changes themselves. interaction: model -> its share, as in mechanism.csv.
-    log_ratio_PERTURBATION: the loss that each perturbation adds; summary: the rows of tolerance.csv.
+
+def predictions(costs: Sequence[Mapping[str, Any]], samples: int, seed: int) -> list[dict]:
+    """The rows of tolerance_predictors.csv, one a (model, unit, cost, predictor), from those of tolerance_heads.csv.
+
+    unit: head or layer. rank: Spearman's correlation of predictor and cost over the model's units. behind_f: how much
+    f's is further from 0. within: the same among the heads of a layer, mean over layers. All with 95 % bootstrap
+    intervals, over units, and of `within` over layers.
     """
-    columns, rows = query.columns(LINKS_BY_HEAD, files=files), []
-    ratios = {(row["model"], row["perturbation"], row["fraction"]): row["ratio"] for row in summary}
-    for model in models:
-        for fraction in sorted({key[2] for key in ratios} - {0.0}):
-            own = where(columns, model=model, fraction=fraction)
-            changing = own["observed"] > 0
-            predicted, observed = own["predicted"][changing], own["observed"][changing]
-            several = len(predicted) > 2
-            rows.append(
-                {"model": model, "fraction": fraction, "heads": len(changing)}
-                | {name: finite_mean(own[name]) for name in ("predicted", "observed")}
-                | {"r_heads": float(np.corrcoef(predicted, observed)[0, 1]) if several else np.nan}
-                | {"rank_heads": float(spearmanr(predicted, observed).statistic) if several else np.nan}
-                | {"r_changes": finite_mean(own["correlation"]), "interaction": interaction[model]}
-                | {
-                    f"log_ratio_{perturbation}": float(np.log(ratios[model, perturbation, fraction]))
-                    for perturbation in _perturbations(summary)
-                }
-            )
+    rows = []
+    for model in dict.fromkeys(row["model"] for row in costs):
+        for unit in UNITS:
+            own = [row for row in costs if row["model"] == model and (row["head"] is None) == (unit == "layer")]
+            layers = np.array([row["layer"] for row in own])
+            for cost in ("kl", "loss_added"):
+                seen = np.array([row[cost] for row in own])
+                f = np.array([row["f"] for row in own])
+                for name in PREDICTORS:
+                    predictor = np.array([row[name] for row in own])
+                    rows.append(
+                        {"model": model, "unit": unit, "cost": cost, "predictor": name, "units": len(own)}
+                        | _with_interval("rank", rank_correlation, (predictor, seen), samples, seed)
+                        | _with_interval("behind_f", behind, (predictor, f, seen), samples, seed)
+                        | mean_with_interval("within", _within(predictor, seen, layers), samples, seed)
+                    )
     return rows
 
 
-def _perturbations(summary: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["perturbation"] for row in summary))
+def behind(predictor: Array, f: Array, cost: Array, axis: int = -1) -> Array:
+    """How much closer f ranks the costs than the predictor does, either of them in the order or against it."""
+    return np.abs(rank_correlation(f, cost)) - np.abs(rank_correlation(predictor, cost))
+
+
+def _with_interval(
+    name: str, statistic: Callable[..., Array], columns: tuple[Array, ...], samples: int, seed: int
+) -> dict[str, float]:
+    """A statistic of columns (units,) and its interval, as `mean_with_interval` names them."""
+    low, high = interval(columns, statistic, samples, seed)
+    return {name: float(statistic(*columns)), f"{name}_low": low, f"{name}_high": high}
+
+
+def _within(predictor: Array, cost: Array, layers: NDArray[np.integer]) -> Array:
+    """(layers,): the rank correlation over the heads of each layer; NaN for layers of fewer than three."""
+    each = [(predictor[layers == layer], cost[layers == layer]) for layer in np.unique(layers)]
+    return np.array([rank_correlation(*own) if len(own[0]) > 2 else np.nan for own in each])
 
 
 def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
@@ -149,12 +186,21 @@ def cosines(files: Files) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArr
     return found
 
 
-def links(files: Files, fraction: float) -> dict[str, Columns]:
-    """model -> layer, head, predicted, observed, each (heads of all layers,), at one fraction; heads whose logits do
-    not change are left out."""
-    columns = query.columns(LINKS_BY_HEAD, files=files)
-    columns = {name: column[columns["observed"] > 0] for name, column in columns.items()}
-    return {model: where(columns, model=model, fraction=fraction) for model in dict.fromkeys(columns["model"])}
+def head_costs(table: str | Path) -> dict[str, Columns]:
+    """model -> the columns of its heads in tolerance_heads.csv, layers left out."""
+    rows = tables.read_columns(table)
+    heads = np.isfinite(rows["head"].astype(float))
+    rows = {name: column[heads] for name, column in rows.items()}
+    return {model: where(rows, model=model) for model in dict.fromkeys(rows["model"].tolist())}
+
+
+def predictor_ranks(table: str | Path) -> dict[str, dict[str, Columns]]:
+    """model -> unit -> the columns of tolerance_predictors.csv."""
+    rows = tables.read_columns(table)
+    return {
+        model: {unit: where(rows, model=model, unit=unit) for unit in UNITS}
+        for model in dict.fromkeys(rows["model"].tolist())
+    }
 
 
 def curves(table: str | Path) -> dict[str, dict[str, Curve]]:

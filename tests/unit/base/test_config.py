@@ -27,6 +27,7 @@ FOLLOWING = {
     ("surgery", "step_sequences"),
     ("surgery", "heads_of_layers"),
     ("tolerance", "sequences"),
+    ("tolerance", "head_sequences"),
 }
 
 
@@ -291,7 +292,10 @@ WRONG_VALUES = [
     ("related", {"queries": 8}, "'related' is unknown: slash scores are measures of heads now, on heads.queries"),
     ("tolerance.sequences", 9, "'tolerance.sequences' is 9, more than sequences.count 8: lower it, or raise"),
     ("surgery.sequences", 9, "'surgery.sequences' is 9, more than sequences.count 8"),
-    ("surgery.step_sequences", 5, "'surgery.step_sequences' is 5, more than surgery.sequences 4"),
+    ("surgery.step_sequences", 9, "'surgery.step_sequences' is 9, more than surgery.sequences 8"),
+    ("surgery.bands", [0.1, 0], "'surgery.bands.1': 0 is not greater than 0"),
+    ("surgery.stepwise", ["attended+first"], "'surgery.stepwise.0': 'attended+first' is not one of"),
+    ("tolerance.head_sequences", 4, "'tolerance.head_sequences' is 4, and leaves none of the 4 sequences of the first"),
     (
         "surgery",
         {"stepwise": [], "heads_of_layers": 2},
@@ -508,6 +512,7 @@ def test_a_small_run_needs_no_other_key_changed(base):
     filled = resolve(base | {"sequences": {"count": 1, "length": 64}, "surgery": {"stepwise": []}})
     assert filled["dummies"] == {"distances": 64} and filled["heads"]["period"] == 32
     assert filled["tolerance"]["sequences"] == filled["surgery"]["sequences"] == 1
+    assert filled["tolerance"]["head_sequences"] == 0
     assert filled["surgery"]["step_sequences"] == 1 and filled["surgery"]["heads_of_layers"] == 0
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -154,7 +155,8 @@ def test_a_model_may_have_a_name_that_looks_like_a_number_or_a_date(run, name):
     _, files = run([name])
     (row,) = fits_by_model(by_sequence(files["fits"]), FULL, [name], 100, 0)
     assert row["model"] == name and row["sequences"] == SEQUENCES
-    build_database("triaxis.duckdb", {stage: f"{stage}/model=*/*.parquet" for stage in ("fits", "sums")}, {})
+    own = {"fits": [str(file) for file in files["fits"]]}
+    build_database(Path("triaxis.duckdb"), Path.cwd(), own, {"sums": "sums/**/*.parquet"}, {})
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
         for view in ("fits", "sums"):
             assert connection.execute(f"SELECT DISTINCT model FROM {view}").fetchall() == [(name,)]

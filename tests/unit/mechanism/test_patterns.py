@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from triaxis.attention.rope import turns_over
 from triaxis.mechanism.components import sizes
 from triaxis.mechanism.measure import Mechanism
-from triaxis.mechanism.patterns import shapes_of, turns_over
+from triaxis.mechanism.patterns import shapes_of
 from triaxis.mechanism.schema import PATTERNS
 from unit.mechanism.tables import column, tables_of
 from unit.vectors import LENGTH, ROTARIES, dense_logits, make_features, make_rotary

@@ -32,7 +32,7 @@ def typed_numbers(page: str) -> list[str]:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(PROJECT).as_posix())
 def test_prose_is_what_the_tables_give(page):
     text = page.read_text()
-    assert facts_of(page).fill(text) == text, "run `make docs`"
+    assert facts_of(page).fill(text) == text, "run `make facts`"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(PROJECT).as_posix())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from triaxis.base.parquet import write_parquet
-from triaxis.report.manifest import git_state, manifest_of_run
+from triaxis.report.manifest import facts_of_run, git_state, machine, manifest_of_run
 from triaxis.text.schema import TOKENS
 
 
@@ -45,5 +45,18 @@ def test_an_archive_that_was_unpacked_has_none(tmp_path, inside):
 def test_a_tokenizer_that_loses_text_is_in_the_manifest(tmp_path):
     metadata = {"documents_changed": "1", "characters_lost": "3", "share_lost": "0.25", "prefix": "[]"}
     write_parquet(tmp_path / "tokens.parquet", TOKENS.empty_table(), TOKENS, metadata)
-    content = manifest_of_run(tmp_path, {}, {}, {}, {"tiny": tmp_path / "tokens.parquet"}, [], tmp_path)
+    facts = facts_of_run(tmp_path, {}, {}, {}, {"tiny": tmp_path / "tokens.parquet"})
+    content = manifest_of_run(facts, [tmp_path / "tokens.parquet"], tmp_path)
+    assert content["artefacts"].keys() == {"tokens.parquet"}
     assert content["tokenizers"] == {"tiny": {"documents_changed": 1, "characters_lost": 3, "share_lost": 0.25}}
+
+
+def test_a_source_says_how_its_weights_were_stored(tmp_path):
+    record = {"source": "path:m.gguf", "revision": "sha256:0", "files": {}, "folder": "f", "kind": "path"}
+    records = {"m": record | {"quantisation": "GGUF Q4_1"}, "corpus": record}
+    sources = facts_of_run(tmp_path, {}, records, {}, {})["sources"]
+    assert (sources["m"]["quantisation"], sources["corpus"]["quantisation"]) == ("GGUF Q4_1", None)
+
+
+def test_the_machine_is_told_in_full():
+    assert all(machine().values())

@@ -29,7 +29,7 @@ from triaxis.mechanism import summary as mechanism
 from triaxis.report.database import build_database
 from triaxis.surgery import figures as surgery_figures
 from triaxis.surgery import summary as surgery
-from triaxis.surgery.schema import SURGERY
+from triaxis.surgery.schema import BANDS, SURGERY
 from triaxis.tasks import figures as tasks_figures
 from triaxis.tasks.schema import TASKS
 from triaxis.tasks.summary import by_condition
@@ -61,10 +61,24 @@ STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
     "continued": (lengths.COMPONENTS, [METHOD | head | {"distance": n} for head in HEADS for n in range(4)]),
     "costs": (lengths.COSTS, [METHOD]),
     "clouds": (lengths.CLOUDS, [METHOD | head for head in HEADS]),
-    "surgery": (SURGERY, [{"variant": "f+g", "scope": "all", "layer": None, "head": None}]),
+    "surgery": (
+        SURGERY,
+        [
+            {"variant": variant, "scope": scope, "layer": None, "head": None}
+            for variant, scope in (("exact", "all"), ("f+g", "all"), ("f+g", "selection"))
+        ],
+    ),
+    "bands": (
+        BANDS,
+        [
+            {"change": "none"} | dict.fromkeys(("low", "high", "layers", "first_layer", "last_layer", "pairs")),
+            {"change": "masked", "layers": "all", "first_layer": 0, "last_layer": 0},
+        ],
+    ),
     "tolerance": (tolerances.TOLERANCE, [{"fraction": fraction} for fraction in (0.0, 0.5)]),
     "cosines": (tolerances.COSINES, [{"fraction": 0.5}]),
-    "links": (tolerances.LINKS, [head | {"fraction": 0.5} for head in HEADS]),
+    "perturbed_heads": (tolerances.PERTURBED_HEADS, [*HEADS, {"layer": 0, "head": None}]),
+    "predictors": (tolerances.PREDICTORS, HEADS),
     "tasks": (TASKS, [{"perturbation": "text", "fraction": 0.5}]),
 }
 # Folders below the model's, whose names are columns too.
@@ -117,6 +131,11 @@ ROWS: dict[str, Callable] = {
         0,
     ),
     "costs": lambda files: length.costs(files("costs"), MODELS, ["plain"]),
+    "by_band": lambda files: surgery.by_band(files("bands"), files("patterns"), MODELS, 10, 0),
+    "costs_by_head": lambda files: tolerance.costs_by_head(files("perturbed_heads"), files("predictors")),
+    "predictions": lambda files: tolerance.predictions(
+        tolerance.costs_by_head(files("perturbed_heads"), files("predictors")), 10, 0
+    ),
     "by_variant": lambda files: surgery.by_variant(files("surgery"), MODELS, 10, 0),
     "tolerance_by_fraction": lambda files: tolerance.tolerance_by_fraction(files("tolerance"), MODELS, ["text"], 10, 0),
     "by_condition": lambda files: by_condition(files("tasks"), MODELS, ["cloze"], 10, 0),
@@ -127,7 +146,6 @@ KEYS: dict[str, Callable] = {
     "loss_curves": lambda files: [model for model, _ in length.loss_curves(files("losses"), 10, 0)],
     "passkey_grids": lambda files: [model for model, _ in length.passkey_grids(files("passkeys"))],
     "cosines": lambda files: [model for model, _ in tolerance.cosines(files("cosines"))],
-    "links": lambda files: list(tolerance.links(files("links"), 0.5)),
 }
 
 
@@ -177,14 +195,13 @@ def test_a_reader_of_a_table_keeps_a_models_name(reader: str, models: list[str],
 @pytest.mark.parametrize("model", MODELS)
 def test_a_table_of_rows_keeps_a_models_name(model: str, tmp_path: Path) -> None:
     rows = [{"model": model, "task": model, "perturbation": "text", "variant": "f+g", "fraction": 0.5, "sequences": 3}]
-    rows = [
-        row | dict.fromkeys(("ratio", "ratio_low", "ratio_high", "loss", "loss_low", "loss_high"), 1.0) for row in rows
-    ]
+    numbers = ("ratio", "ratio_low", "ratio_high", "added", "added_low", "added_high")
+    rows = [row | {"kind": "additive", "chosen": True} | dict.fromkeys(numbers, 1.0) for row in rows]
     (tmp_path / "table.csv").write_text(tables.to_csv(rows))
     (read,) = tables.from_csv(tmp_path / "table.csv")
     assert {name: read[name] for name in rows[0]} == rows[0]
     assert list(tolerance.curves(tmp_path / "table.csv")) == [model]
-    assert surgery.surgery_losses(tmp_path / "table.csv", [model])[model].loss.tolist() == [1.0]
+    assert surgery.surgery_losses(tmp_path / "table.csv", [model])[model].added.tolist() == [1.0]
 
 
 def a_table(path: Path, rows: list[dict]) -> str:
@@ -258,9 +275,13 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
     ),
     "length_costs": (length_figures.length_costs, {"table": from_rows("costs"), "methods": ["plain"]}),
     "surgery": (surgery_figures.surgery, {"table": from_rows("by_variant"), "models": MODELS}),
-    "tolerance": (tolerance_figures.tolerance, {"table": from_rows("tolerance_by_fraction")}),
-    "cosines": (tolerance_figures.cosines, {"cosines": stage("cosines")}),
-    "link": (tolerance_figures.link, {"links": stage("links"), "fraction": 0.5}),
+    "tolerance": (tolerance_figures.tolerance, {"table": from_rows("tolerance_by_fraction"), "models": MODELS}),
+    "cosines": (tolerance_figures.cosines, {"cosines": stage("cosines"), "models": MODELS}),
+    "bands": (surgery_figures.bands, {"table": from_rows("by_band"), "model": "7"}),
+    "predictors": (
+        tolerance_figures.predictors,
+        {"heads": from_rows("costs_by_head"), "ranks": from_rows("predictions"), "model": "7"},
+    ),
     "tasks": (tasks_figures.tasks, {"table": from_rows("by_condition"), "model": "7"}),
 }
 
@@ -276,9 +297,9 @@ def test_a_figure_is_drawn_of_a_model_of_any_name(name: str, files, tmp_path: Pa
 
 def test_the_database_keeps_a_models_name(files, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files("fits")
+    fits = {"fits": [str(file) for file in files("fits")]}
     (tmp_path / "headline.csv").write_text(tables.to_csv([{"model": "7", "mean_r": 0.5}]))
-    build_database(tmp_path / "triaxis.duckdb", {"fits": "fits/model=*/*.parquet"}, {"headline": "headline.csv"})
+    build_database(tmp_path / "triaxis.duckdb", tmp_path, fits, {}, {"headline": "headline.csv"})
     with duckdb.connect("triaxis.duckdb", read_only=True) as connection:
         assert connection.sql("SELECT DISTINCT model FROM fits ORDER BY ALL").fetchall() == [(name,) for name in MODELS]
         assert connection.sql("FROM tables.headline").fetchall() == [("7", None, None, 0.5)]

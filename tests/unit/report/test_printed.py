@@ -90,8 +90,12 @@ def test_constant_matrices_are_counted():
 
 
 def surgery(model: str) -> list[dict]:
-    loss = {"exact": 3.185, "attended": 3.567, "attended+first": 3.347, "f": 7.973, "g": 8.105}
-    return [{"model": name, "variant": v, "loss": x} for name in (model, f"{model}-random") for v, x in loss.items()]
+    loss = {"exact": 3.185, "attended": 3.567, "attended+first-f": 3.347, "noise": 3.571, "window-16": 3.602}
+    return [
+        {"model": name, "variant": variant, "chosen": variant == "attended", "loss": value}
+        for name in (model, f"{model}-random")
+        for variant, value in (loss | {"f": 7.973, "g": 8.105}).items()
+    ]
 
 
 def tolerance(model: str) -> list[dict]:
@@ -114,7 +118,8 @@ def length(model: str) -> list[dict]:
 def test_each_experiment_of_the_run_has_its_lines_and_no_other():
     assert experiment_lines({}) == []
     text = " ".join(" ".join(experiment_lines({"surgery": surgery("m"), "tolerance": tolerance("m")})).split())
-    assert "3.185 nats a token as it is, 3.567 on additive logits, 3.347 with the first key apart" in text
+    assert "3.185 nats a token as it is, 3.567 on additive logits, 3.571 with noise of their error's size" in text
+    assert "3.602 in a window of 16; f alone 7.973, g alone 8.105" in text
     assert "10 % of the words moved" in text and "text 1.100, feature 1.100; random weights: text 1.000" in text
     assert "length" not in text and "m-random:" not in text
 

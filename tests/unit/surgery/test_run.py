@@ -1,6 +1,7 @@
 """Surgery: additive logits against their definition, inside models that they must not otherwise change."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +17,11 @@ from triaxis.base.tables import to_csv
 from triaxis.surgery.additive import Additive, from_table, to_table
 from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.figures import plot_surgery
-from triaxis.surgery.run import (
-    VARIANTS,
-    InterventionRunner,
-    decoder_blocks,
-    interventions_by_layer,
-    most_damaging,
-    replace_logits,
-    run_surgery,
-)
+from triaxis.surgery.replace import noise_like, replace_logits
+from triaxis.surgery.run import InterventionRunner, interventions_by_layer, least_loss, most_damaging, run_surgery
 from triaxis.surgery.schema import SURGERY
 from triaxis.surgery.summary import by_variant, surgery_losses
+from triaxis.surgery.variants import ADDITIVE, CHOSEN, VARIANTS
 from triaxis.text.schema import TOKENS
 from triaxis.text.windows import sample_beyond, sample_sequences
 from unit.families import SIZES
@@ -72,7 +67,13 @@ def forms_of(model: PreTrainedModel, seed: int = 1) -> dict[tuple[str, int], Add
 
 def surgery_rows(model: PreTrainedModel, forms, **options) -> list[dict]:
     settings = {"batch_tokens": 2 * LENGTH, "stepwise": ["f+g"], "step_sequences": 2, "heads_of_layers": 1} | options
-    return run_surgery(model, probe_layouts(model), draw(3, 2), [5, 6, 7], forms, **settings).to_pylist()
+    layouts, selection = probe_layouts(model), (draw(2, 3), [20, 21])
+    return run_surgery(model, layouts, draw(3, 2), [5, 6, 7], selection, forms, **settings).to_pylist()
+
+
+def measures(rows: list[dict]) -> list[dict]:
+    """What rows of surgery/ hold beside their keys."""
+    return [{name: row[name] for name in ("loss", "perplexity", "agreement", "kl")} for row in rows]
 
 
 def run(model: PreTrainedModel, attend: Callable, tokens: np.ndarray) -> torch.Tensor:
@@ -145,8 +146,9 @@ def test_weights_are_those_of_the_models_own_eager_attention(family: str) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     model = build(family)
-    runner, forms = InterventionRunner(model, probe_layouts(model), draw(2, 2)), forms_of(model)
-    layers = runner.rotating()
+    forms = forms_of(model)
+    operation = InterventionRunner(model, probe_layouts(model), draw(2, 2), [5, 6], forms)
+    runner, layers = operation.runner, operation.layers
     whole = next(
         intervention
         for intervention in interventions_by_layer(layers)
@@ -154,13 +156,11 @@ def test_blocks_that_answer_from_memory_change_nothing(family: str) -> None:
     )
     variant = VARIANTS["f+g"]
     attend = replace_logits(variant, forms, runner.rotaries, frozenset(layers))
-    runner.outputs["replaced"] = []
-    full = runner._compare(runner._run(attend, keep="replaced"))
-    assert runner.run(variant, forms, whole) == full
+    full = runner.run(attend, keep="replaced")
+    assert measures(operation.run("f+g", whole)) == full
     for intervention in interventions_by_layer(layers):
         attend = replace_logits(variant, forms, runner.rotaries, intervention.layers)
-        slow = runner._compare(runner._run(attend))
-        for one, other in zip(runner.run(variant, forms, intervention), slow, strict=True):
+        for one, other in zip(measures(operation.run("f+g", intervention)), runner.run(attend), strict=True):
             assert one == pytest.approx(other, abs=1e-6)
 
 
@@ -232,14 +232,14 @@ def test_f_and_g_alone_add_up_to_their_sum() -> None:
 
         return with_logits
 
-    for name in ("f", "g", "f+g", "f+g+sink", "attended+sink", "attended+first"):
+    for name in ("f", "g", "f+g", "f+g+sink", "attended+sink", "attended+first-f"):
         object.__setattr__(call, "with_logits", catch(name))
         replace_logits(VARIANTS[name], forms, rotaries, frozenset([call.layer]))(call)
     torch.testing.assert_close(seen["f"] + seen["g"], seen["f+g"])
     torch.testing.assert_close(seen["f+g+sink"][..., 0], call.logits()[..., 0])
     own = forms["first", call.layer].logits(call.query, call.key, rotaries[call.layer])
-    torch.testing.assert_close(seen["attended+first"][..., 0], own[..., 0])
-    torch.testing.assert_close(seen["attended+first"][..., 1:], seen["attended+sink"][..., 1:])
+    torch.testing.assert_close(seen["attended+first-f"][..., 0], own[..., 0])
+    torch.testing.assert_close(seen["attended+first-f"][..., 1:], seen["attended+sink"][..., 1:])
 
 
 def test_a_head_alone_leaves_the_logits_of_the_others() -> None:
@@ -266,7 +266,7 @@ def test_a_model_whose_keys_are_constant_where_pairs_turn_loses_nothing() -> Non
         layer.self_attn.k_proj.weight.view(2, 2, 8, 64)[:, :, :half] = 0
     rows = surgery_rows(model, forms_of(model), stepwise=[], heads_of_layers=1)
     for row in rows:
-        if row["variant"] not in ("f", "g"):
+        if row["variant"] not in ("f", "g", "window-64", "window-16"):
             assert row["kl"] <= 1e-5, row
             assert row["agreement"] == 1
     assert max(row["kl"] for row in rows if row["variant"] == "f") > 1e-4
@@ -280,10 +280,11 @@ def test_an_additive_model_that_position_rules_is_lost_without_f() -> None:
     assert losses["f+g"] <= 1e-5 and losses["f"] <= 1e-5 < losses["g"]
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "exact"])
-def test_the_future_stays_unseen(variant: str) -> None:
-    model = build("mistral")
-    attend = replace_logits(VARIANTS[variant], forms_of(model), rotaries_of(model), frozenset([0, 1, 2]))
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "exact"])
+def test_the_future_stays_unseen(name: str) -> None:
+    model, variant = build("mistral"), VARIANTS[name]
+    variant = replace(variant, form="attended") if variant.form == CHOSEN else variant
+    attend = replace_logits(variant, forms_of(model), rotaries_of(model), frozenset([0, 1, 2]), numbers=[5, 6])
     tokens = draw(2, 2)
     changed = tokens.copy()
     changed[:, 15:] = (changed[:, 15:] + 7) % 100 + 3
@@ -301,6 +302,73 @@ def test_the_model_is_left_as_it_was_found() -> None:
     assert not any("forward" in vars(module) for module in model.modules())
 
 
+# Controls
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gpt_oss"])
+def test_a_window_is_a_softmax_over_its_keys_and_the_first(family: str) -> None:
+    """Through softcap, sinks and the model's own window."""
+    call = calls_of(build(family), draw(2, 2))[0]
+    variant = replace(VARIANTS["window-16"], window=5)
+    output, _ = replace_logits(variant, {}, {}, frozenset([0]))(call)
+    logits = call.logits().double().numpy()
+    logits = call.softcap * np.tanh(logits / call.softcap) if call.softcap else logits
+    expected = np.zeros(output.shape)
+    for b, h, i in np.ndindex(*logits.shape[:3]):
+        seen = [j for j in range(i + 1) if (i - j < 5 or j == 0) and i - j < (call.window or LENGTH)]
+        own = np.exp(logits[b, h, i, seen])
+        total = own.sum() + (np.exp(call.sinks[h].item()) if call.sinks is not None else 0)
+        value = call.value[b, h // (logits.shape[1] // call.value.shape[1])].double().numpy()
+        expected[b, i, h] = own @ value[seen] / total
+    np.testing.assert_allclose(output.numpy(), expected, atol=2e-5)
+
+
+def test_outside_its_window_a_control_may_be_additive() -> None:
+    model = build("llama")
+    forms, rotaries = forms_of(model), rotaries_of(model)
+    call = calls_of(model, draw(2, 2))[1]
+    seen = []
+    object.__setattr__(call, "with_logits", lambda logits: seen.append(logits) or (None, None))
+    variant = replace(VARIANTS["window-16+additive"], form="attended", window=5)
+    replace_logits(variant, forms, rotaries, frozenset([call.layer]))(call)
+    additive, exact = forms["attended", call.layer].logits(call.query, call.key, rotaries[call.layer]), call.logits()
+    for i, j in [(4, 0), (9, 5), (9, 4), (20, 0), (20, 1), (7, 7)]:
+        own = exact if i - j < 5 or j == 0 else additive
+        torch.testing.assert_close(seen[0][..., i, j], own[..., i, j])
+
+
+def test_noise_has_the_size_of_the_error_and_is_that_of_its_sequence_and_layer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    error = torch.randn(2, 3, 400, 400, generator=generator) * torch.arange(1, 4)[:, None, None] + 5
+    noise = noise_like(error, None, [[5, 0], [6, 0]])
+    seen = torch.ones(400, 400, dtype=torch.bool).tril()
+    for batch, head, i in [(0, 0, 399), (1, 2, 399), (1, 1, 300)]:
+        own, other = error[batch, head, i, seen[i]], noise[batch, head, i, seen[i]]
+        assert other.std().item() == pytest.approx(own.std().item(), rel=0.2)
+        assert other.mean().abs() < 4 * other.std() / len(other) ** 0.5
+    assert torch.equal(noise_like(error[1:], None, [[6, 0]]), noise[1:])
+    assert not torch.equal(noise_like(error[1:], None, [[6, 1]]), noise[1:])
+    windowed = noise_like(torch.cat([error[..., :200] * 9, error[..., 200:]], -1), 100, [[5, 0], [6, 0]])
+    torch.testing.assert_close(windowed[..., 399, :], noise_like(error, 100, [[5, 0], [6, 0]])[..., 399, :])
+
+
+def test_the_form_of_the_controls_is_chosen_on_other_sequences() -> None:
+    model = build("llama")
+    rows = surgery_rows(model, forms_of(model), stepwise=[], heads_of_layers=0)
+    selection = [row for row in rows if row["scope"] == "selection"]
+    assert {(row["sequence"], row["variant"]) for row in selection} == {(n, v) for n in (20, 21) for v in ADDITIVE}
+    assert {row["sequence"] for row in rows if row["scope"] == "all"} == {5, 6, 7}
+    best = min(ADDITIVE, key=lambda name: sum(row["loss"] for row in selection if row["variant"] == name))
+    assert least_loss(selection) == best
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_and_is_no_reason_to_refuse(dtype: torch.dtype) -> None:
+    model = build("llama").to(dtype)
+    exact = [row for row in surgery_rows(model, forms_of(model), stepwise=[]) if row["variant"] == "exact"]
+    assert len(exact) == 3
+
+
 # The run
 
 
@@ -308,7 +376,7 @@ def test_rows_cover_every_scope_once_and_agree_where_scopes_meet() -> None:
     model = build("llama")
     rows = surgery_rows(model, forms_of(model), heads_of_layers=2)
     keys = [(row["sequence"], row["variant"], row["scope"], row["layer"], row["head"]) for row in rows]
-    assert len(set(keys)) == len(keys) == 3 * len(VARIANTS) + 2 * (3 * 3 + 2 * 4)
+    assert len(set(keys)) == len(keys) == 3 * len(VARIANTS) + 2 * len(ADDITIVE) + 2 * (3 * 3 + 2 * 4)
     found = dict(zip(keys, rows, strict=True))
     for sequence in (5, 6):
         whole = found[sequence, "f+g", "all", None, None]
@@ -361,12 +429,6 @@ def test_the_most_damaging_layers_come_first() -> None:
     assert most_damaging(rows, "f+g") == [1, 0, 2]
 
 
-def test_blocks_are_found_in_every_family() -> None:
-    for family in FAMILIES:
-        blocks, index = decoder_blocks(build(family))
-        assert len(blocks) == 3 and index == {0: 0, 1: 1, 2: 2}
-
-
 def test_a_model_that_its_own_logits_change_is_refused(monkeypatch) -> None:
     model = build("llama")
     forms = forms_of(model)
@@ -400,7 +462,7 @@ def test_calibration_reads_other_documents_as_long_as_there_are_some() -> None:
 
 
 def test_too_small_a_corpus_for_calibration_is_refused() -> None:
-    with pytest.raises(UserError, match=r"surgery.calibration 9 is too many: the corpus holds 12 sequences") as caught:
+    with pytest.raises(UserError, match="selection, 9 together, are too many: the corpus holds 12") as caught:
         sample_beyond(tokens_table([20] * 6), [], 10, 4, 9, 0)
     assert "\n" not in str(caught.value)
 
@@ -415,6 +477,7 @@ def test_the_table_is_the_means_over_sequences_by_loss(tmp_path) -> None:
         probe_layouts(model),
         draw(3, 2),
         [5, 6, 7],
+        (draw(2, 3), [20, 21]),
         forms_of(model),
         batch_tokens=2 * LENGTH,
         stepwise=["f+g"],
@@ -432,17 +495,28 @@ def test_the_table_is_the_means_over_sequences_by_loss(tmp_path) -> None:
         assert np.isnan(row["loss_low"]) and np.isnan(row["loss_high"])  # of three sequences
         for name in ("loss", "perplexity", "agreement", "kl"):
             assert row[name] == pytest.approx(np.mean([other[name] for other in own]))
+        exact = [other["loss"] for other in rows.to_pylist() if other["variant"] == "exact"]
+        assert row["added"] == pytest.approx(row["loss"] - np.mean(exact))
+        assert row["kind"] == VARIANTS[row["variant"]].kind
+    (chosen,) = [row["variant"] for row in table if row["chosen"]]
+    assert chosen == least_loss([row for row in rows.to_pylist() if row["scope"] == "selection"])
     (tmp_path / "surgery.csv").write_text(to_csv(table))
     losses = surgery_losses(tmp_path / "surgery.csv", ["tiny"])["tiny"]
-    assert losses.loss.tolist() == [row["loss"] for row in table] and np.isnan(losses.low).all()
+    assert losses.added.tolist() == [row["added"] for row in table] and np.isnan(losses.low).all()
+    assert losses.chosen == chosen
     assert plot_surgery({"tiny": losses}).axes
 
 
 @pytest.mark.parametrize("model", ["7", "tiny"])
 def test_losses_are_read_with_and_without_intervals(tmp_path, model):
-    rows = [{"model": model, "variant": variant, "loss": 2.0, "loss_low": 1.0, "loss_high": 3.0} for variant in "ab"]
-    rows.append(rows[0] | {"variant": "c", "loss_low": float("nan"), "loss_high": float("nan")})
+    rows = [
+        {"model": model, "variant": variant, "kind": "additive", "chosen": variant == "b"}
+        | {"added": 2.0, "added_low": 1.0, "added_high": 3.0}
+        for variant in "ab"
+    ]
+    rows.append(rows[0] | {"variant": "c", "added_low": float("nan"), "added_high": float("nan")})
     (tmp_path / "surgery.csv").write_text(to_csv(rows))
     losses = surgery_losses(tmp_path / "surgery.csv", [model])[model]
     np.testing.assert_array_equal(losses.low, [1, 1, np.nan])
     np.testing.assert_array_equal(losses.high, [3, 3, np.nan])
+    assert losses.chosen == "b"

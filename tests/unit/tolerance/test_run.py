@@ -1,4 +1,4 @@
-"""Tolerance: measures against their definition, the plain run kept and shared, and the link to the mechanism."""
+"""Tolerance: measures against their definition, and the plain run kept and shared."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,23 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from triaxis.attention.capture import attending
-from triaxis.attention.layout import measure_rotary, probe_layouts
+from triaxis.attention.layout import probe_layouts
 from triaxis.attention.replay import attention_modules
-from triaxis.attention.rope import Rotary
 from triaxis.base import parquet
 from triaxis.base.choices import PERTURBATIONS
 from triaxis.base.errors import UserError
-from triaxis.logits.features import Features
-from triaxis.logits.logits import logits as rebuilt_logits
+from triaxis.base.tables import to_csv
+from triaxis.tolerance import figures
 from triaxis.tolerance.displacement import Displacement, displace, from_table, to_table
-from triaxis.tolerance.figures import plot_link
-from triaxis.tolerance.link import link_layer, offset_distribution
 from triaxis.tolerance.perturb import perturbing
 from triaxis.tolerance.plain import States, read_states, run_plain, states_to_tables
 from triaxis.tolerance.run import mean_cosine, run_perturbation
-from triaxis.tolerance.schema import LINKS, TOLERANCE
-from triaxis.tolerance.summary import curves, link, links, tolerance_by_fraction
+from triaxis.tolerance.schema import COSINES, TOLERANCE
+from triaxis.tolerance.summary import curves, tolerance_by_fraction
 from unit.families import SIZES
 
 LENGTH, NUMBERS, FRACTIONS = 20, [4, 5, 6], [0.0, 0.3, 1.0]
@@ -220,104 +216,24 @@ def test_displacements_survive_their_table():
         assert (after[key].offsets() == one.offsets()).all()
 
 
-# The link to the mechanism
-
-
-def features_of(model, rows: int = 0) -> list[tuple[Features, Rotary]]:
-    found = []
-
-    def attend(call):
-        rotary = measure_rotary(call.layout, call.cos[0], call.sin[0], call.scaling)
-        found.append((Features(4, call.layer, call.query[rows].numpy(), call.key[rows].numpy()), rotary))
-        return call.plain()
-
-    with attending(model, probe_layouts(model), attend):
-        model(input_ids=torch.from_numpy(draw()).long(), use_cache=False)
-    return found
-
-
-@pytest.mark.parametrize(("family", "settings"), [("llama", {}), ("gpt_neox", {"rotary_pct": 0.25})])
-def test_observed_and_predicted_changes_are_those_of_a_dense_sum(build_model, family, settings):
-    features, rotary = features_of(build_model(family, **settings))[1]
-    moved = displacements()[4, 0.3]
-    rows = link_layer(features, rotary, {0.3: moved, 0.0: displacements()[4, 0.0]}).to_pylist()
-    assert [row["head"] for row in rows] == [0, 1, 2, 3] and {row["fraction"] for row in rows} == {0.3}
-    mean = np.broadcast_to(features.key.mean(1, keepdims=True), features.key.shape)
-    below = np.tril(np.ones((LENGTH, LENGTH), bool), -1)
-    groups = len(features.query) // len(features.key)
-    for row in rows:
-        query = rotary.to_complex(features.query[row["head"]]) * rotary.scale * rotary.amplitude**2
-        sums = np.zeros(5)
-        for offset, share in offset_distribution(moved).items():
-            parts = []
-            for key in (mean, features.key):
-                own = rotary.to_complex(key[row["head"] // groups])
-                product = query[:, None] * own[None].conj()
-                distance = np.subtract.outer(np.arange(LENGTH), np.arange(LENGTH))[..., None]
-                turned = np.exp(1j * rotary.frequency * (distance + offset)) - np.exp(1j * rotary.frequency * distance)
-                parts.append((product * turned).real.sum(-1)[below])
-            f, w = parts
-            sums += share * np.array([f.mean(), w.mean(), (f * f).mean(), (w * w).mean(), (f * w).mean()])
-        assert row["predicted"] == pytest.approx(np.sqrt(sums[2]), rel=1e-6)
-        assert row["observed"] == pytest.approx(np.sqrt(sums[3]), rel=1e-6)
-        r = (sums[4] - sums[0] * sums[1]) / np.sqrt((sums[2] - sums[0] ** 2) * (sums[3] - sums[1] ** 2))
-        assert row["correlation"] == pytest.approx(r, abs=1e-6)
-
-
-def test_the_change_by_one_place_is_that_of_rebuilt_logits(build_model):
-    """All keys one place on: an independent route to w(d - 1, q, k) - w(d, q, k)."""
-    features, rotary = features_of(build_model("llama"))[0]
-    from triaxis.mechanism.complex_form import heads_as_components, turns_at
-    from triaxis.tolerance.link import changes
-
-    shifted = rebuilt_logits(features.query, np.roll(features.key, 1, axis=1), rotary)
-    plain = rebuilt_logits(features.query, features.key, rotary)
-    for head, query, key in heads_as_components(features, rotary):
-        turn, swing = turns_at(rotary, np.arange(LENGTH)), turns_at(rotary, np.array([-1]))[0] - 1
-        _, w = changes(query, key, turn, np.array([LENGTH - 1]), swing)
-        expected = shifted[head, -1, 1:] - plain[head, -1, :-1]
-        np.testing.assert_allclose(w, expected, atol=1e-4)
-
-
-def test_keys_that_are_all_alike_are_predicted_exactly(build_model):
-    features, rotary = features_of(build_model("llama"))[0]
-    alike = Features(4, 0, features.query, np.broadcast_to(features.key[:, :1], features.key.shape).copy())
-    for row in link_layer(alike, rotary, {0.3: displacements()[4, 0.3]}).to_pylist():
-        assert row["predicted"] == pytest.approx(row["observed"], rel=1e-9)
-        assert row["correlation"] == pytest.approx(1, abs=1e-9)
-    (other, _), *_ = features_of(build_model("llama"))
-    assert (
-        min(row["correlation"] for row in link_layer(other, rotary, {1.0: displacements()[4, 1.0]}).to_pylist()) < 0.99
-    )
-
-
-def test_layers_that_turn_nothing_have_no_link(build_model):
-    found = features_of(build_model("smollm3", no_rope_layers=[1, 0]))
-    assert [len(link_layer(*each, {1.0: displacements()[4, 1.0]})) for each in found] == [4, 0]
-
-
 # The tables
 
 
 @pytest.fixture
-def written(build_model, tmp_path: Path) -> tuple[list[Path], list[Path]]:
-    """Files of tolerance/ and links/ of a tiny model and a control, two perturbations."""
-    files, link_files = [], []
+def written(build_model, tmp_path: Path) -> list[Path]:
+    """Files of tolerance/ of a tiny model and a control, two perturbations."""
+    files = []
     for name, family in (("tiny", "llama"), ("tiny-random", "qwen3")):
         model = build_model(family, head_dim=16)
         plain = plain_file(model, tmp_path / f"{name}.parquet")
         for perturbation in ("text", "position"):
             files.append(tmp_path / f"tolerance/model={name}/perturbation={perturbation}/shard-0000.parquet")
             parquet.write_parquet(files[-1], run(model, perturbation, plain)[0], TOLERANCE, {})
-        link_files.append(tmp_path / f"links/model={name}/shard-0000.parquet")
-        own = {fraction: displacements()[4, fraction] for fraction in FRACTIONS}
-        rows = [link_layer(*each, own) for each in features_of(model)]
-        parquet.write_parquet(link_files[-1], rows, LINKS, {})
-    return files, link_files
+    return files
 
 
 def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
-    files, _ = written
+    files = written
     rows = tolerance_by_fraction(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
     assert [(row["model"], row["perturbation"], row["fraction"]) for row in rows] == [
         (model, perturbation, fraction)
@@ -343,24 +259,8 @@ def test_the_table_is_pooled_over_tokens_and_paired_with_the_plain_run(written):
     assert rows[2]["moved_fraction"] == pytest.approx(10 / 11)
 
 
-def test_the_link_has_a_row_a_model_and_fraction(written):
-    files, link_files = written
-    summary = tolerance_by_fraction(files, ["tiny", "tiny-random"], ["text", "position"], 200, 0)
-    rows = link(link_files, summary, {"tiny": 0.1, "tiny-random": 0.2}, ["tiny", "tiny-random"])
-    assert [(row["model"], row["fraction"]) for row in rows] == [
-        (model, fraction) for model in ("tiny", "tiny-random") for fraction in (0.3, 1.0)
-    ]
-    heads = links(link_files, 0.3)["tiny"]
-    assert len(heads["observed"]) == rows[0]["heads"] == 8
-    assert rows[0]["r_heads"] == pytest.approx(np.corrcoef(heads["predicted"], heads["observed"])[0, 1])
-    assert rows[0]["log_ratio_text"] == pytest.approx(np.log(summary[1]["ratio"]))
-    assert [row["interaction"] for row in rows] == [0.1, 0.1, 0.2, 0.2]
-
-
 def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path):
-    from triaxis.base.tables import to_csv
-
-    files, _ = written
+    files = written
     alone = pq.read_table(files[0])
     path = tmp_path / "one/model=tiny/perturbation=text/shard-0000.parquet"
     parquet.write_parquet(path, alone.filter(pa.compute.equal(alone["sequence"], 4)), TOLERANCE, {})
@@ -371,25 +271,23 @@ def test_one_sequence_has_no_interval_and_a_curve_none_either(written, tmp_path)
     assert np.isnan(curve.low).all() and np.isnan(curve.high).all() and (curve.fraction == FRACTIONS).all()
 
 
-def test_heads_whose_logits_do_not_change_are_left_out_of_the_link(written):
-    files, link_files = written
-    table = pq.read_table(link_files[0])
-    still = table["head"].to_numpy() < 2
-    for name in ("predicted", "observed"):
-        values = np.where(still, 0.0, table[name].to_numpy())
-        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
-    rows = table.to_pylist()
-    table = pa.Table.from_pylist(
-        [row | ({"correlation": None} if row["head"] < 2 else {}) for row in rows], schema=table.schema
-    )
-    parquet.write_parquet(link_files[0], table, LINKS, {})
-    summary = tolerance_by_fraction(files, ["tiny"], ["text"], 200, 0)
-    row = link(link_files, summary, {"tiny": 0.1}, ["tiny"])[0]
-    heads = links(link_files, 0.3)["tiny"]
-    assert row["heads"] == 8 and len(heads["observed"]) == 4 and (heads["observed"] > 0).all()
-    assert row["r_heads"] == pytest.approx(np.corrcoef(heads["predicted"], heads["observed"])[0, 1])
-    assert row["r_changes"] == pytest.approx(heads["correlation"].mean())
-    assert plot_link({}, 0.3).texts[0].get_text() == "no head's logits change with the distances"
+def test_figures_draw_the_models_that_they_are_given_alone(tmp_path):
+    rows = [
+        {"model": f"small.step{step}", "perturbation": "text", "fraction": fraction}
+        | dict.fromkeys(("ratio", "ratio_low", "ratio_high"), 1.0)
+        for step in (0, 20)
+        for fraction in FRACTIONS
+    ]
+    (tmp_path / "tolerance.csv").write_text(to_csv(rows))
+    ratios = figures.tolerance(str(tmp_path / "tolerance.csv"), ["small.step20"])
+    files = []
+    for step in (0, 20):
+        cosine = {"sequence": 4, "fraction": 1.0, "moved_fraction": 1.0, "displacement": 1.0, "layer": 0, "cosine": 0.5}
+        files.append(str(tmp_path / f"cosines/model=small.step{step}/perturbation=text/shard-0000.parquet"))
+        parquet.write_parquet(files[-1], pa.Table.from_pylist([cosine], schema=COSINES), COSINES, {})
+    cosines = figures.cosines(files, ["small.step20"])
+    assert [panel.get_title() for panel in ratios.axes if panel.get_title()] == ["small.step20"]
+    assert [panel.get_title() for panel in cosines.axes] == ["small.step20, text"]
 
 
 def test_a_vector_of_zeros_has_no_cosine():
