@@ -230,6 +230,9 @@ EXPERIMENTS["heads"] = Experiment(
         "classes": Figure(
             {"table": "results/tables/heads.csv"}, "class and role of each head, by layer", models=ROTARY
         ),
+        "least_additive": Figure(
+            {"table": "results/tables/heads_least_additive.csv"}, "the least additive heads, {model}", each=ROTARY_BASES
+        ),
         "interaction": Figure(
             {"table": "results/tables/heads.csv", "relations": "results/tables/heads_relations.csv"},
             "interaction against what heads do, {model}",

@@ -1,5 +1,6 @@
 """The figures of heads: what each is called, and what its interaction goes with."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from triaxis.report.style import (
     WIDTH,
     count_axis,
     filled,
+    say,
     trained_and_control,
 )
 
@@ -37,6 +39,16 @@ NAMES = {
     "induction": "induction score",
     "surgery_loss": "loss of replacing it (nats a token)",
     "layer": "layer",
+}
+# What stands beside r_additive of the least additive heads.
+SCORES = {
+    "interaction_share": "interaction",
+    "f_share": "f",
+    "g_share": "g",
+    "first_key": "first\nkey",
+    "previous_token": "previous\ntoken",
+    "duplicate_token": "duplicate\ntoken",
+    "induction": "induction",
 }
 # Share of variance, and what it is held against.
 PANELS = (
@@ -53,7 +65,7 @@ def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
     heads: model -> columns layer, head, class, role.
     """
     pairs = trained_and_control(models)
-    size = (WIDTH, 0.7 + 1.9 * len(pairs))
+    size = (WIDTH, 0.7 + 2.0 * len(pairs))
     figure, panels = plt.subplots(len(pairs), 2, figsize=size, squeeze=False, sharey="row")
     colours = ListedColormap(list(COLOURS.values()))
     norm = BoundaryNorm(np.arange(len(CLASSES) + 1) - 0.5, len(CLASSES))
@@ -66,7 +78,8 @@ def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
         panel.imshow(image, cmap=colours, norm=norm, aspect="auto")
         for x, y, role in zip(column, head, own["role"], strict=True):
             panel.text(x, y, LETTERS.get(role, ""), ha="center", va="center", fontsize=5)
-        panel.set_title(model)
+        counts = Counter(own["class"].tolist())
+        panel.set_title("\n".join([model, ", ".join(f"{counts[name]} {name}" for name in CLASSES)]), fontsize=7)
         count_axis(panel, "layer")
     for row in panels:
         row[0].set_ylabel("head")
@@ -84,6 +97,28 @@ def _by_row(entries: Sequence[Line2D], columns: int) -> list[Line2D]:
     rows = -(-len(entries) // columns)
     filled_up = [*entries, *(Line2D([], [], linestyle="", label=" ") for _ in range(rows * columns - len(entries)))]
     return [filled_up[row * columns + column] for column in range(columns) for row in range(rows)]
+
+
+def plot_least_additive(heads: Columns, model: str) -> Figure:
+    """r_additive of some heads with its interval, a line a head, beside their shares of variance and scores."""
+    count = len(heads["head"])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.0 + 0.22 * count), sharey=True, width_ratios=(2, 3))
+    place, r = np.arange(count), heads["r_additive"]
+    left.errorbar(
+        r, place, xerr=[r - heads["r_additive_low"], heads["r_additive_high"] - r], fmt="o", markersize=3, color=BLUE
+    )
+    names = zip(*(heads[name].tolist() for name in ("layer", "head", "class")), strict=True)
+    left.set_yticks(place, [f"layer {int(layer)} head {int(head)}, {kind}" for layer, head, kind in names])
+    left.set(xlabel="r_additive", title=model)
+    values = np.stack([heads[name] for name in SCORES], axis=1)
+    right.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        right.text(
+            x, y, f"{value:.2f}", ha="center", va="center", fontsize=6, color="white" if value > 0.6 else "black"
+        )
+    right.set_xticks(np.arange(len(SCORES)), list(SCORES.values()), fontsize=6)
+    right.tick_params(length=0)
+    return figure
 
 
 def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], model: str) -> Figure:
@@ -131,6 +166,12 @@ def _told(found: Mapping[str, Any]) -> str:
 def classes(table: str, models: Sequence[str]) -> Figure:
     """The class and role of each head, from heads.csv."""
     return plot_classes(heads_of(table), models)
+
+
+def least_additive(table: str, model: str) -> Figure:
+    """The least additive heads of a model with their scores, from heads_least_additive.csv."""
+    own = query.where(tables.read_columns(table), model=model)
+    return plot_least_additive(own, model) if len(own["head"]) else say(f"{model}: no head sees distance")
 
 
 def interaction(table: str, relations: str, model: str) -> Figure:

@@ -247,6 +247,7 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
         {"table": from_stage(mechanism.DUMMY_QUARTILES, "dummies"), "models": MODELS},
     ),
     "classes": (heads_figures.classes, {"table": from_rows("heads"), "models": MODELS}),
+    "least_additive": (heads_figures.least_additive, {"table": from_rows("least_additive"), "model": "7"}),
     "interaction": (
         heads_figures.interaction,
         {"table": from_rows("heads"), "relations": from_rows("relations"), "model": "7"},
