@@ -40,6 +40,7 @@ rule all:
         # A workflow that uses this one as a module has a report of its own, with these figures in it.
         "results/report.html" if not REMOTE and Path(workflow.basedir) == PROJECT else [],
         "results/paper.pdf" if not REMOTE else [],
+        "results/explorer.html",
         "results/manifest.json",
         "results/triaxis.duckdb",
     localrule: True

@@ -107,6 +107,55 @@ MADE_OF = {
 FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
 
 
+def explored(model):
+    """The files of a model that the explorer is made of, by stage; empty where there are none."""
+    rotary = model in ROTARY
+    of_heads = rotary and "heads" in CHOSEN
+    first = {stage: f"results/{stage}/model={model}/shard-0000.parquet" for stage in ("sequences", "features", "rope")}
+    return {
+        "sequences": [first["sequences"]],
+        "fits": shards_of("fits", [model]),
+        "components": shards_of("components", [model]),
+        "heads": [f"results/heads/model={model}/heads.parquet"] if of_heads else [],
+        "patterns": shards_of("patterns", [model]) if rotary and {"mechanism", "heads"} & set(CHOSEN) else [],
+        "features": [first["features"]] if rotary else [],
+        "rope": [first["rope"]] if rotary else [],
+    }
+
+
+rule build_explorer:
+    input:
+        [file for model in MODELS for files in explored(model).values() for file in files],
+    output:
+        report(
+            "results/explorer.html",
+            caption="../report/explorer.rst",
+            category="Explorer",
+            labels={"result": "all heads, to click on"},
+        ),
+    log:
+        "logs/build_explorer.log",
+    benchmark:
+        "logs/build_explorer.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        # A layer's matrices of the tokens that are shown.
+        mem_mb=growing(3000),
+        runtime=growing(30),
+    params:
+        code=code_hash("scripts/build_explorer.py"),
+        # How many files each stage of each model has: the inputs, told apart.
+        stages={model: {stage: len(files) for stage, files in explored(model).items()} for model in MODELS},
+        length=config["sequences"]["length"],
+        explorer=config["explorer"],
+    message:
+        "Building the explorer"
+    script:
+        "../scripts/build_explorer.py"
+
+
 rule compile_paper:
     input:
         **MADE_OF,
@@ -161,6 +210,7 @@ rule write_manifest:
             FIGURE_TABLES,
             [file for made in MADE for file in made.others],
             "results/tables/headline.tex",
+            "results/explorer.html",
             # Snakemake fetches no folder of a remote source, and so no text of a paper.
             [] if REMOTE else "results/paper.pdf",
         ],
@@ -189,6 +239,7 @@ rule write_manifest:
 
 rule render_report:
     input:
+        "results/explorer.html",
         FIGURES,
         TABLES + TIMES_TABLES,
         captions=[] if REMOTE else [local(relpath(path)) for path in sorted(glob(f"{PROJECT}/report/*.rst"))],
@@ -207,7 +258,7 @@ rule render_report:
         runtime=10,
     params:
         code=code_hash("scripts/render_report.py"),
-        targets=FIGURES + TABLES + TIMES_TABLES,
+        targets=["results/explorer.html", *FIGURES, *TABLES, *TIMES_TABLES],
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.

@@ -1,7 +1,5 @@
 """Calibrate the additive logits of a model on sequences that nothing else reads."""
 
-import json
-
 import numpy as np
 import torch
 
@@ -13,7 +11,7 @@ from triaxis.surgery import additive
 from triaxis.surgery.calibrate import calibrate_model
 from triaxis.surgery.schema import CALIBRATION
 from triaxis.text.schema import SEQUENCES
-from triaxis.text.windows import sample_beyond
+from triaxis.text.windows import Prefix, sample_beyond
 
 with reporting(snakemake.log[0]) as log:
     params = snakemake.params
@@ -21,7 +19,7 @@ with reporting(snakemake.log[0]) as log:
     upstream = parquet.read_metadata(snakemake.input.tokens)
     sequences = sample_beyond(
         parquet.read_parquet(snakemake.input.tokens),
-        json.loads(upstream["prefix"]),
+        Prefix.of(upstream),
         params.length,
         params.taken,
         params.calibration + params.selection,

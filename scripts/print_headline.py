@@ -21,6 +21,7 @@ lines = printed.headline_lines(headline, sequences["count"], sequences["length"]
 facts = printed.experiment_lines(made)
 lines += ["", *facts] if facts else []
 lines += [line for name, table in printed.TABLES.items() if name in made for line in table(made[name])]
-lines += ["", "Report    results/report.html", "Paper     results/paper.pdf", "Manifest  results/manifest.json"]
+lines += ["", "Explorer  results/explorer.html", "Report    results/report.html"]
+lines += ["Paper     results/paper.pdf", "Manifest  results/manifest.json"]
 lines += ["Query     results/triaxis.duckdb, for example:", printed.QUERY]
 print("\n" + "\n".join(lines))

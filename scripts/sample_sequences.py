@@ -1,18 +1,16 @@
 """Choose the sequences of one shard."""
 
-import json
-
 from triaxis.base import parquet, provenance
 from triaxis.base.errors import reporting
 from triaxis.text.schema import SEQUENCES
-from triaxis.text.windows import sample_sequences
+from triaxis.text.windows import Prefix, sample_sequences
 
 with reporting(snakemake.log[0]):
     params = snakemake.params
     upstream = parquet.read_metadata(snakemake.input[0])
     sequences = sample_sequences(
         parquet.read_parquet(snakemake.input[0]),
-        json.loads(upstream["prefix"]),
+        Prefix.of(upstream),
         params.length,
         params.per_document,
         range(params.first, params.last),

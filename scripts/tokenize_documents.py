@@ -37,6 +37,7 @@ with reporting(snakemake.log[0]) as log:
     metadata = provenance.describe(snakemake.params, upstream)
     metadata |= {
         "prefix": json.dumps(prefix),
+        "prefix_names": json.dumps(tokenizer.convert_ids_to_tokens(prefix)),
         "ordinary": json.dumps(as_ranges(ordinary_tokens(tokenizer, rows))),
         "documents_changed": str(changed),
         "characters_lost": str(lost),

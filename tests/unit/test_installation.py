@@ -20,8 +20,8 @@ LIBRARY = PROJECT / "scripts" / "triaxis"
 CONFIGURATION = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 # Said to be missing, in one line, where it is.
 OPTIONAL = {"lm_eval"}
-# Imported by others: transformers, to read GGUF files, and sentencepiece's model files.
-INDIRECT = {"gguf", "protobuf"}
+# Imported by others: transformers, to read GGUF files and sentencepiece's model files, and Altair, a page's scripts.
+INDIRECT = {"gguf", "protobuf", "vl-convert-python"}
 
 
 def requirements() -> dict[str, str]:

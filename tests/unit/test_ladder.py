@@ -17,7 +17,7 @@ from triaxis.tolerance import figures as tolerance_figures
 PACKAGE = Path(__file__).resolve().parents[2] / "scripts" / "triaxis"
 LADDER = [
     *("base", "text", "model", "attention", "logits", "fit"),
-    *("mechanism", "heads", "length", "surgery", "tolerance", "tasks", "training", "report"),
+    *("mechanism", "heads", "length", "surgery", "tolerance", "tasks", "training", "explorer", "report"),
 ]
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path

@@ -405,6 +405,24 @@ class Heads(Section):
     seed: Number = Field(0, description="The seed of the prompts' tokens")
 
 
+class Explorer(Section):
+    """The page results/explorer.html, on which a click on a head shows what it does."""
+
+    heads: Count = Field(
+        300,
+        description="How many heads, of all models, have curves, pictures and texts, about 34 kB of the page each: "
+        "models as trained first, of each its least additive heads. Every head has its measures",
+    )
+    tokens: Count | None = Field(
+        None,
+        description="Pictures and texts are of the first tokens of the first sequence, so many; at most "
+        "sequences.length. Null is 256, or sequences.length where that is less",
+    )
+    pixels: Annotated[int, Field(ge=16, le=512)] = Field(
+        128, description="The pixels of a side of a picture, at most; where tokens are more, a pixel is a mean of cells"
+    )
+
+
 class Surgery(Section):
     """How the models are run with additive logits in place of their own (experiment: surgery)."""
 
@@ -744,6 +762,7 @@ class Config(Section):
     fits: Fits = Field(default_factory=Fits)
     dummies: Dummies = Field(default_factory=Dummies)
     heads: Heads = Field(default_factory=Heads)
+    explorer: Explorer = Field(default_factory=Explorer)
     surgery: Surgery = Field(default_factory=Surgery)
     tolerance: Tolerance = Field(default_factory=Tolerance)
     tasks: Tasks = Field(default_factory=Tasks)
@@ -811,6 +830,7 @@ class Config(Section):
         if self.heads.period is None:
             self.heads.period = min(64, length // 2)
         _follow("dummies", self.dummies, "distances", 128, {"sequences.length": length})
+        _follow("explorer", self.explorer, "tokens", 256, {"sequences.length": length})
         _follow("tolerance", self.tolerance, "sequences", 4, {"sequences.count": count})
         shared = min(self.tolerance.sequences or 0, shard)
         _follow("tolerance", self.tolerance, "head_sequences", shared // 2, {})

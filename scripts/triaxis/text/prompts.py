@@ -34,7 +34,8 @@ def repeated_prompts(
         raise UserError("the tokenizer has special tokens only: name a model whose tokenizer has words")
     texts = [[*prefix, *draw, *draw] for draw in (_draw(tokens, period, [seed, number]) for number in numbers)]
     none = pa.nulls(len(texts), pa.int32())
-    return pa.table([list(numbers), none, none, [len(text) for text in texts], texts], names=SEQUENCES.names)
+    columns = [list(numbers), none, none, [len(text) for text in texts], texts]
+    return pa.table([*columns, pa.nulls(len(texts), SEQUENCES.field("texts").type)], names=SEQUENCES.names)
 
 
 def _draw(tokens: NDArray[np.int64], count: int, seed: Sequence[int]) -> list[int]:

@@ -18,6 +18,7 @@ TOKENS = pa.schema(
         ("document", pa.int32()),  # number of the document
         ("length", pa.int32()),  # tokens in it
         ("tokens", pa.list_(pa.int32())),  # token ids, without special tokens
+        ("texts", pa.list_(pa.string())),  # the characters that each token adds: together they are the document
     ]
 )
 # sequences/model=MODEL/shard-NNNN.parquet: a sequence that the model reads
@@ -28,5 +29,9 @@ SEQUENCES = pa.schema(
         ("offset", pa.int32()),  # where the window starts in the document's tokens; null likewise
         ("length", pa.int32()),  # tokens, leading special tokens included
         ("tokens", pa.list_(pa.int32())),  # token ids
+        (
+            "texts",
+            pa.list_(pa.string()),
+        ),  # the characters that each token adds; a special token's name; null of a prompt
     ]
 )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ def prefix_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 
 
 def tokenize(documents: pa.Table, tokenizer: "PreTrainedTokenizerBase", rows: int = 1024) -> Iterator[pa.Table]:
-    """Documents -> their tokens, without special tokens, `rows` documents at a time.
+    """Documents -> their tokens, without special tokens, and the text of each, `rows` documents at a time.
 
     Raises UserError for a document that the tokenizer cannot read.
     """
@@ -46,18 +47,36 @@ def tokenize(documents: pa.Table, tokenizer: "PreTrainedTokenizerBase", rows: in
         yield pa.Table.from_arrays(
             [
                 batch["document"],
-                pa.array([len(tokens) for tokens in encoded], pa.int32()),
-                pa.array(encoded, pa.list_(pa.int32())),
+                pa.array([len(tokens) for tokens, _ in encoded], pa.int32()),
+                pa.array([tokens for tokens, _ in encoded], pa.list_(pa.int32())),
+                pa.array(
+                    [texts_of(text, ends) for text, (_, ends) in zip(texts, encoded, strict=True)],
+                    pa.list_(pa.string()),
+                ),
             ],
             names=TOKENS.names,
         )
 
 
-def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids
+def texts_of(text: str, ends: Sequence[int]) -> list[str]:
+    """What each token adds to `text`, which they are together; ends: (tokens,), the end of each in characters.
+
+    What lies before a token and in no other, such as a space that its offsets leave out, is of that token; what follows
+    the last one is of the last. A character of several tokens is of the first of them, and the others add nothing.
+    """
+    stops = [max(end, before) for end, before in zip(ends, [0, *accumulate(ends, max)], strict=False)]
+    stops[-1:] = [len(text)] * bool(stops)
+    return [text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
 
 
-def _encode_one(tokenizer: "PreTrainedTokenizerBase", number: int, text: str) -> list[int]:
+def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+    """The tokens of each text, and the end of each in characters."""
+    encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ends = ([end for _, end in offsets] for offsets in encoded["offset_mapping"])
+    return list(zip(encoded["input_ids"], ends, strict=True))
+
+
+def _encode_one(tokenizer: "PreTrainedTokenizerBase", number: int, text: str) -> tuple[list[int], list[int]]:
     try:
         return _encode(tokenizer, [text])[0]
     except Exception as error:

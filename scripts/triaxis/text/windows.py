@@ -1,6 +1,10 @@
 """From documents to token sequences: which windows of which documents, the same for any shard size."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -53,25 +57,38 @@ def _offset(length: int, window: int, visit: int, seed: int, document: int) -> i
     return start + window * int(generator.permutation(tiles)[visit])
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """The special tokens that a tokenizer puts before any text, and their names."""
+
+    tokens: list[int]
+    names: list[str]
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> Self:
+        """That of the metadata of tokens/."""
+        return cls(json.loads(metadata["prefix"]), json.loads(metadata["prefix_names"]))
+
+
 def sample_sequences(
-    tokens: pa.Table, prefix: list[int], length: int, per_document: int, numbers: range, seed: int
+    tokens: pa.Table, prefix: Prefix, length: int, per_document: int, numbers: range, seed: int
 ) -> pa.Table:
     """The rows of sequences/ called `numbers`: `prefix` and then a window of a document, `length` tokens in all.
 
     tokens: the rows of tokens/. The offset is that of the window in its document's tokens. Raises UserError as
     `plan_windows` does.
     """
-    window = length - len(prefix)
+    window = length - len(prefix.tokens)
     plan = plan_windows(tokens["length"].to_numpy(), window, per_document, numbers.stop, seed)[numbers.start :]
     documents, offsets = zip(*plan, strict=True)
-    texts = [
-        prefix + tokens["tokens"][document].values[offset : offset + window].to_pylist()
-        for document, offset in zip(documents, offsets, strict=True)
-    ]
-    return pa.table(
-        [list(numbers), tokens["document"].take(pa.array(documents)), offsets, [length] * len(plan), texts],
-        names=SEQUENCES.names,
-    )
+
+    def windows(name: str, first: list) -> list[list]:
+        return [
+            first + tokens[name][document].values[offset : offset + window].to_pylist() for document, offset in plan
+        ]
+
+    columns = [list(numbers), tokens["document"].take(pa.array(documents)), offsets, [length] * len(plan)]
+    return pa.table([*columns, windows("tokens", prefix.tokens), windows("texts", prefix.names)], names=SEQUENCES.names)
 
 
 def read_sequences(path: str | Path) -> tuple[list[int], NDArray[np.int32]]:
@@ -80,13 +97,13 @@ def read_sequences(path: str | Path) -> tuple[list[int], NDArray[np.int32]]:
     return table["sequence"].to_pylist(), np.array(table["tokens"].to_pylist(), dtype=np.int32)
 
 
-def sample_beyond(tokens: pa.Table, prefix: list[int], length: int, taken: int, count: int, seed: int) -> pa.Table:
+def sample_beyond(tokens: pa.Table, prefix: Prefix, length: int, taken: int, count: int, seed: int) -> pa.Table:
     """The `count` sequences that follow the first `taken` ones of the plan: new documents first, then, if these run
     out, other windows of those already read. No window is read twice.
 
     Arguments as for `sample_sequences`. Raises UserError if the corpus holds too few windows.
     """
-    windows = tokens["length"].to_numpy() // (length - len(prefix))
+    windows = tokens["length"].to_numpy() // (length - len(prefix.tokens))
     if count > windows.sum() - taken:
         raise UserError(
             f"surgery.calibration and surgery.selection, {count} together, are too many: the corpus holds "

@@ -217,8 +217,9 @@ def test_a_passkey_is_right_if_every_token_of_it_is(wrong: bool):
 
 def corpus(*lengths: int) -> pa.Table:
     starts = np.cumsum([0, *lengths])
-    texts = [list(range(start, start + length)) for start, length in zip(starts, lengths, strict=False)]
-    return pa.table([list(range(len(lengths))), list(lengths), texts], schema=TOKENS)
+    tokens = [list(range(start, start + length)) for start, length in zip(starts, lengths, strict=False)]
+    texts = [["x"] * length for length in lengths]
+    return pa.table([list(range(len(lengths))), list(lengths), tokens, texts], schema=TOKENS)
 
 
 def test_documents_are_joined_and_their_boundaries_recorded():

@@ -23,7 +23,7 @@ from triaxis.surgery.schema import SURGERY
 from triaxis.surgery.summary import by_variant, surgery_losses
 from triaxis.surgery.variants import ADDITIVE, CHOSEN, VARIANTS
 from triaxis.text.schema import TOKENS
-from triaxis.text.windows import sample_beyond, sample_sequences
+from triaxis.text.windows import Prefix, sample_beyond, sample_sequences
 from unit.families import SIZES
 
 torch.set_num_threads(1)
@@ -442,8 +442,14 @@ def test_a_model_that_its_own_logits_change_is_refused(monkeypatch) -> None:
 
 
 def tokens_table(lengths: list[int]) -> pa.Table:
-    rows = [{"document": n, "length": n_tokens, "tokens": list(range(n_tokens))} for n, n_tokens in enumerate(lengths)]
+    rows = [
+        {"document": n, "length": n_tokens, "tokens": list(range(n_tokens)), "texts": ["x"] * n_tokens}
+        for n, n_tokens in enumerate(lengths)
+    ]
     return pa.Table.from_pylist(rows, schema=TOKENS)
+
+
+BOS = Prefix([1], ["<s>"])
 
 
 def windows(table: pa.Table) -> list[tuple[int, int]]:
@@ -452,18 +458,18 @@ def windows(table: pa.Table) -> list[tuple[int, int]]:
 
 def test_calibration_reads_other_documents_as_long_as_there_are_some() -> None:
     tokens = tokens_table([40] * 6)
-    measured = sample_sequences(tokens, [1], 11, 1, range(4), 0)
-    beyond = sample_beyond(tokens, [1], 11, 4, 5, 0)
+    measured = sample_sequences(tokens, BOS, 11, 1, range(4), 0)
+    beyond = sample_beyond(tokens, BOS, 11, 4, 5, 0)
     assert beyond["sequence"].to_pylist() == [4, 5, 6, 7, 8]
     assert not set(measured["document"].to_pylist()) & set(beyond["document"].to_pylist()[:2])
     every = [(document, offset + n) for document, offset in windows(measured) + windows(beyond) for n in range(10)]
     assert len(set(every)) == len(every)
-    assert windows(sample_beyond(tokens, [1], 11, 4, 2, 0)) == windows(beyond)[:2]
+    assert windows(sample_beyond(tokens, BOS, 11, 4, 2, 0)) == windows(beyond)[:2]
 
 
 def test_too_small_a_corpus_for_calibration_is_refused() -> None:
     with pytest.raises(UserError, match="selection, 9 together, are too many: the corpus holds 12") as caught:
-        sample_beyond(tokens_table([20] * 6), [], 10, 4, 9, 0)
+        sample_beyond(tokens_table([20] * 6), Prefix([], []), 10, 4, 9, 0)
     assert "\n" not in str(caught.value)
 
 

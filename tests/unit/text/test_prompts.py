@@ -14,7 +14,7 @@ from unit.text.test_tokens import bases, tokenizer
 def prompts(ordinary=((10, 40),), prefix=(1,), period=8, numbers=range(5), seed=0) -> list[list[int]]:
     table = repeated_prompts(ordinary, prefix, period, numbers, seed).cast(SEQUENCES)
     assert table["sequence"].to_pylist() == list(numbers)
-    assert table["document"].null_count == table["offset"].null_count == len(table)
+    assert table["document"].null_count == table["offset"].null_count == table["texts"].null_count == len(table)
     assert table["length"].to_pylist() == [len(tokens) for tokens in table["tokens"].to_pylist()]
     return table["tokens"].to_pylist()
 

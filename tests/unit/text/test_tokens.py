@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from triaxis.base.errors import UserError
 from triaxis.text.schema import TOKENS
-from triaxis.text.tokens import count_lost, prefix_tokens, require_rows, tokenize
+from triaxis.text.tokens import count_lost, prefix_tokens, require_rows, texts_of, tokenize
 
 
 def documents(*texts: str) -> pa.Table:
@@ -44,10 +44,36 @@ def test_documents_become_tokens_without_special_ones_whatever_the_batch():
     for rows in (1, 2, 1024):
         found = pa.concat_tables(tokenize(documents, tokenizer(("<s>",), ("</s>",)), rows)).cast(TOKENS)
         assert found.to_pylist() == [
-            {"document": 4, "length": 3, "tokens": [4, 5, 6]},
-            {"document": 7, "length": 1, "tokens": [11]},
-            {"document": 9, "length": 2, "tokens": [5, 4]},
+            {"document": 4, "length": 3, "tokens": [4, 5, 6], "texts": ["a", "b", "c"]},
+            {"document": 7, "length": 1, "tokens": [11], "texts": ["h"]},
+            {"document": 9, "length": 2, "tokens": [5, 4], "texts": ["b", "a"]},
         ]
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "expected"),
+    [
+        ("where what", [5, 10], ["where", " what"]),  # offsets may leave a space out
+        ("a\n", [1], ["a\n"]),  # what follows the last token is its own
+        ("né!", [1, 2, 2, 3], ["n", "é", "", "!"]),  # a character of two tokens
+        (" \n", [], []),
+    ],
+)
+def test_the_texts_of_tokens_are_the_document(text, ends, expected):
+    assert texts_of(text, ends) == expected
+
+
+def test_texts_of_bytes_are_the_document():
+    """As of byte pairs, whose tokens may be parts of a character."""
+    core = Tokenizer(
+        models.BPE({token: number for number, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    texts = ["Where is “é”?\n", "日本 語"]
+    found = tokens_of(documents(*texts), PreTrainedTokenizerFast(tokenizer_object=core))
+    assert ["".join(own) for own in found["texts"].to_pylist()] == texts
+    assert found["texts"].to_pylist()[1] == ["日", "", "", "本", "", "", " ", "語", "", ""]
+    assert found["length"].to_pylist() == [19, 10]
 
 
 def bases(**model) -> PreTrainedTokenizerFast:

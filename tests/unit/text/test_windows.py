@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from triaxis.base.errors import UserError
 from triaxis.text.schema import SEQUENCES, TOKENS
-from triaxis.text.windows import plan_windows, sample_sequences
+from triaxis.text.windows import Prefix, plan_windows, sample_sequences
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=40)
 corpora = st.lists(st.integers(0, 60), min_size=1, max_size=12)
@@ -28,9 +28,13 @@ def message(function, *arguments) -> str:
 
 
 def some_tokens(lengths: list[int]) -> pa.Table:
-    """Rows of tokens/ whose tokens say where they are: 1000 * document number + position."""
+    """Rows of tokens/ whose tokens and texts say where they are: 1000 * document number + position."""
     tokens = [[1000 * row + position for position in range(length)] for row, length in enumerate(lengths)]
-    return pa.table([[10 * row for row in range(len(lengths))], lengths, tokens], schema=TOKENS)
+    texts = [[f"t{token}" for token in own] for own in tokens]
+    return pa.table([[10 * row for row in range(len(lengths))], lengths, tokens, texts], schema=TOKENS)
+
+
+BOS = Prefix([1], ["<s>"])
 
 
 # The plan
@@ -103,7 +107,7 @@ def test_too_many_sequences_says_how_many_there_are():
 # The sequences
 
 
-@pytest.mark.parametrize("prefix", [[], [7, 8]])
+@pytest.mark.parametrize("prefix", [Prefix([], []), Prefix([7, 8], ["<x>", "<s>"])])
 def test_a_sequence_is_the_prefix_and_its_window(prefix):
     length = 6
     table = sample_sequences(some_tokens([30, 20, 40]), prefix, length, 2, range(6), 0)
@@ -111,7 +115,9 @@ def test_a_sequence_is_the_prefix_and_its_window(prefix):
     for row in table.to_pylist():
         assert row["length"] == length
         start = 1000 * (row["document"] // 10) + row["offset"]
-        assert row["tokens"] == prefix + list(range(start, start + length - len(prefix)))
+        own = list(range(start, start + length - len(prefix.tokens)))
+        assert row["tokens"] == prefix.tokens + own
+        assert row["texts"] == prefix.names + [f"t{token}" for token in own]
     starts = [(row["document"], row["offset"]) for row in table.to_pylist()]
     assert len(set(starts)) == 6
 
@@ -119,18 +125,22 @@ def test_a_sequence_is_the_prefix_and_its_window(prefix):
 @pytest.mark.parametrize("shard", [1, 2, 4, 7])
 def test_shards_of_any_size_hold_the_same_sequences(shard):
     tokens, count = some_tokens([30, 20, 40, 4]), 7
-    together = sample_sequences(tokens, [1], 6, 3, range(count), 5)
+    together = sample_sequences(tokens, BOS, 6, 3, range(count), 5)
     apart = [
-        sample_sequences(tokens, [1], 6, 3, range(first, min(first + shard, count)), 5)
+        sample_sequences(tokens, BOS, 6, 3, range(first, min(first + shard, count)), 5)
         for first in range(0, count, shard)
     ]
     assert pa.concat_tables(apart).equals(together)
 
 
+def test_the_prefix_is_that_of_the_metadata_of_tokens():
+    assert Prefix.of({"prefix": "[2, 0]", "prefix_names": '["<x>", "<s>"]'}) == Prefix([2, 0], ["<x>", "<s>"])
+
+
 def test_a_prefix_counts_towards_the_length():
     """A document of 5 tokens is long enough for sequences of 6 with a BOS, and not for those of 7."""
     tokens = some_tokens([5])
-    assert sample_sequences(tokens, [1], 6, 1, range(1), 0)["tokens"].to_pylist() == [[1, 0, 1, 2, 3, 4]]
+    assert sample_sequences(tokens, BOS, 6, 1, range(1), 0)["tokens"].to_pylist() == [[1, 0, 1, 2, 3, 4]]
     assert "6 tokens of text are needed, the longest of 1 documents has 5" in message(
-        sample_sequences, tokens, [1], 7, 1, range(1), 0
+        sample_sequences, tokens, BOS, 7, 1, range(1), 0
     )
