@@ -7,6 +7,19 @@ CORES ?= all
 CONFIG ?= config.yaml
 BIN := .venv/bin
 ALSO :=
+# A run of one's own, of what the command line gives; a MODEL of the environment is somebody else's.
+OWN := $(strip $(foreach name,MODEL TEXT COUNT LENGTH,$(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(OWN),)
+ifneq ($(filter command,$(origin CONFIG)),)
+$(error make takes CONFIG=$(CONFIG) or $(OWN), not both: write them into $(CONFIG))
+endif
+endif
+define run_own
+folder=$$($(BIN)/python scripts/write_own.py $(OWN)); \
+$(BIN)/snakemake --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml" $(ALSO); \
+$(BIN)/python scripts/print_headline.py "$$folder"
+endef
+
 # Snakemake, matplotlib and the rest keep their caches here, not in the home folder.
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -20,9 +33,9 @@ help: ## list the targets
 
 install: .venv/.locked ## install what `make run` needs into .venv, and nothing else
 
-run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
-	@$(BIN)/python scripts/print_headline.py
+run: .venv/.locked $(CONFIG) ## install what is needed, run, print the summary (CONFIG=my.yaml, or MODEL= TEXT= COUNT= LENGTH= in runs/)
+	$(if $(OWN),@$(run_own),$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO))
+	$(if $(OWN),,@$(BIN)/python scripts/print_headline.py)
 
 paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
@@ -41,7 +54,7 @@ surgery tolerance tasks length:
 long: .venv/.locked ## the default model over its whole context, 8,192 tokens, in runs/long (minutes)
 	@mkdir -p runs/long
 	$(BIN)/snakemake --cores $(CORES) --directory runs/long --configfile config/long.yaml
-	@cd runs/long && $(CURDIR)/$(BIN)/python $(CURDIR)/scripts/print_headline.py
+	@$(BIN)/python scripts/print_headline.py runs/long
 
 # In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end

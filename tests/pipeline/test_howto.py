@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from pipeline import tiny
 from pipeline.conftest import PARTS, PROJECT, Run, Workspace
-from triaxis.report.printed import QUERY
+from triaxis.report.printed import query
 
+QUERY = query("results/triaxis.duckdb")
 PAGE = (PROJECT / "docs/howto.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
