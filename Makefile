@@ -7,6 +7,8 @@ CORES ?= all
 CONFIG ?= config.yaml
 BIN := .venv/bin
 ALSO :=
+# Why each job runs is what `snakemake -n` says.
+QUIET := --quiet host reason
 # A run of one's own, of what the command line gives; a MODEL of the environment is somebody else's.
 OWN := $(strip $(foreach name,MODEL TEXT COUNT LENGTH,$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(OWN),)
@@ -16,7 +18,7 @@ endif
 endif
 define run_own
 folder=$$($(BIN)/python scripts/write_own.py $(OWN)); \
-$(BIN)/snakemake --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml" $(ALSO); \
+$(BIN)/snakemake $(QUIET) --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml" $(ALSO); \
 $(BIN)/python scripts/print_headline.py "$$folder"
 endef
 
@@ -34,11 +36,11 @@ help: ## list the targets
 install: .venv/.locked ## install what `make run` needs into .venv, and nothing else
 
 run: .venv/.locked $(CONFIG) ## install what is needed, run, print the summary (CONFIG=my.yaml, or MODEL= TEXT= COUNT= LENGTH= in runs/)
-	$(if $(OWN),@$(run_own),$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO))
+	$(if $(OWN),@$(run_own),$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) $(ALSO))
 	$(if $(OWN),,@$(BIN)/python scripts/print_headline.py)
 
 paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
+	$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
@@ -53,7 +55,7 @@ surgery tolerance tasks length:
 
 long: .venv/.locked ## the default model over its whole context, 8,192 tokens, in runs/long (minutes)
 	@mkdir -p runs/long
-	$(BIN)/snakemake --cores $(CORES) --directory runs/long --configfile config/long.yaml
+	$(BIN)/snakemake $(QUIET) --cores $(CORES) --directory runs/long --configfile config/long.yaml
 	@$(BIN)/python scripts/print_headline.py runs/long
 
 # In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.

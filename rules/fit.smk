@@ -26,6 +26,7 @@ rule extract_features:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -88,6 +89,7 @@ if CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
+            **ON_GPU,
             # The model, and as dump_logits.
             mem_mb=by_length(8000, 32 * 40),
             runtime=growing(60),
@@ -150,6 +152,7 @@ if KEEP != "all" and CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
+            **ON_GPU,
             # The model, and one layer at a time: 64 bytes a logit, of 32 heads.
             mem_mb=by_length(8000, 32 * 64),
             runtime=growing(60),
@@ -218,6 +221,7 @@ if KEEP != "all" and ROTARY:
         # Many small products: two jobs side by side are faster than one on two threads.
         threads: 1
         resources:
+            **ON_GPU,
             # One layer at a time, of 32 heads.
             mem_mb=by_tokens(4000, 150_000),
             runtime=growing(60),

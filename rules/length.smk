@@ -75,6 +75,7 @@ rule run_length:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:

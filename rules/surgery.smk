@@ -16,6 +16,7 @@ rule calibrate_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -49,6 +50,7 @@ rule run_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
@@ -84,6 +86,7 @@ rule run_bands:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:

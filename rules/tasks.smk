@@ -80,6 +80,7 @@ rule run_tasks:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
@@ -107,6 +108,7 @@ rule run_harness:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:

@@ -83,6 +83,7 @@ rule run_plain:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -118,6 +119,7 @@ rule run_perturbed:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
@@ -151,6 +153,7 @@ rule perturb_heads:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
@@ -184,6 +187,7 @@ rule predict_heads:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:

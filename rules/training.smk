@@ -54,6 +54,7 @@ if TRAINED:
         # One, so that weights do not depend on how many cores a run is given: sums of another order round otherwise.
         threads: 1
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(600),
         params:
@@ -117,6 +118,7 @@ if CHECKPOINTS:
             "../envs/gpu.yaml"
         threads: 2
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
@@ -151,6 +153,7 @@ if CHECKPOINTS:
             "../envs/gpu.yaml"
         threads: 2
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(60),
         params:

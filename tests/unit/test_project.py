@@ -109,6 +109,8 @@ def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_o
     again = [re.findall(r"use rule (\w+) as (\w+)", path.read_text()) for path in RULES]
     runs |= {rule for found in again for original, rule in found if original in runs}
     assert {rule for rule, resources in profile["set-resources"].items() if resources.get("gpu")} == runs
+    # Here they take the one GPU in turn; those that `use rule` makes have it from the rule that they are made of.
+    assert {rule for rule, text in rule_texts().items() if "**ON_GPU" in text} == runs & rule_texts().keys()
 
 
 def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
