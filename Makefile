@@ -28,7 +28,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help install run paper surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
+.PHONY: help install run paper estimate surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -41,6 +41,9 @@ run: .venv/.locked $(CONFIG) ## install what is needed, run, print the summary (
 
 paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
 	$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
+
+estimate: .venv/.locked $(CONFIG) ## jobs, rows, bytes and hours of a run before it starts (CONFIG=my.yaml), from config.json alone
+	@$(BIN)/python scripts/estimate.py $(CONFIG)
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
@@ -89,6 +92,7 @@ docs: .venv/.documented ## build the documentation site into build/site, with wa
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python scripts/estimate.py --rates benchmarks/rates.json
 
 models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
 	PYTHONPATH=scripts:tests $(BIN)/python -m unit.families

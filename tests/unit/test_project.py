@@ -70,7 +70,15 @@ def test_every_rule_is_complete(rule):
 
 def test_every_script_is_a_rule_or_for_make():
     scripts = {path.stem for path in (PROJECT / "scripts").glob("*.py")}
-    made = {"print_headline", "plot_figure", "write_facts", "write_files_page", "write_configuration", "write_own"}
+    made = {
+        "estimate",
+        "print_headline",
+        "plot_figure",
+        "write_facts",
+        "write_files_page",
+        "write_configuration",
+        "write_own",
+    }
     assert scripts - set(rule_texts()) == made
 
 
