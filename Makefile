@@ -28,7 +28,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help install run paper estimate surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
+.PHONY: help install run paper estimate notebook surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -44,6 +44,9 @@ paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG
 
 estimate: .venv/.locked $(CONFIG) ## jobs, rows, bytes and hours of a run before it starts (CONFIG=my.yaml), from config.json alone
 	@$(BIN)/python scripts/estimate.py $(CONFIG)
+
+notebook: .venv/.noted ## ask a finished run five questions, in a notebook that the browser opens (needs results/triaxis.duckdb)
+	$(BIN)/python -m marimo edit notebooks/quickstart.py
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
@@ -115,12 +118,16 @@ clean: ## remove what a run made; sources and the virtual environment stay
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
 	@touch $@
 
-.venv/.tested: .venv/.locked tests/requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock
+.venv/.tested: .venv/.locked tests/requirements.lock notebooks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock -r notebooks/requirements.lock
 	@touch $@
 
 .venv/.clustered: .venv/.locked profiles/slurm/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r profiles/slurm/requirements.lock
+	@touch $@
+
+.venv/.noted: .venv/.locked notebooks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r notebooks/requirements.lock
 	@touch $@
 
 .venv/.documented: .venv/.locked docs/requirements.lock

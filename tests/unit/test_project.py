@@ -193,3 +193,12 @@ def test_the_lock_of_the_site_is_no_other_than_the_environments():
         pins((PROJECT / name).read_text().splitlines()) for name in ("requirements.lock", "docs/requirements.lock")
     )
     assert len(site) > 10 and not site.keys() & locked.keys()
+
+
+def test_the_lock_of_the_notebook_is_no_other_than_the_environments_and_of_one_mind_with_the_tests():
+    locked, notebook, tests = (
+        pins((PROJECT / name).read_text().splitlines())
+        for name in ("requirements.lock", "notebooks/requirements.lock", "tests/requirements.lock")
+    )
+    assert "marimo" in notebook and not notebook.keys() & locked.keys()
+    assert all(notebook[name] == tests[name] for name in notebook.keys() & tests.keys())
