@@ -244,7 +244,7 @@ rule tabulate_fits:
         axes=report(
             "results/tables/axes.csv",
             caption="../report/axes_table.rst",
-            category="Three-axis fit",
+            category="1. Three-axis fit",
             labels={"result": "every combination of axes"},
         ),
         r="results/tables/r_by_head.csv",
@@ -277,7 +277,7 @@ rule tabulate_headline:
         csv=report(
             "results/tables/headline.csv",
             caption="../report/headline.rst",
-            category="Three-axis fit",
+            category="1. Three-axis fit",
             labels={"result": "headline table"},
         ),
         tex="results/tables/headline.tex",
@@ -312,7 +312,7 @@ if config["fits"]["prefixes"]:
             report(
                 "results/tables/prefixes.csv",
                 caption="../report/prefixes_table.rst",
-                category="Three-axis fit",
+                category="1. Three-axis fit",
                 labels={"result": "fits of the first tokens"},
             ),
         log:
@@ -348,7 +348,7 @@ FIT_STAGES = {
     **dict.fromkeys(["fits", "components"], MODELS),
 }
 EXPERIMENTS["fit"] = Experiment(
-    category="Three-axis fit",
+    category="1. Three-axis fit",
     tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
     figure_tables=["r_by_head"],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},

@@ -126,7 +126,7 @@ rule tabulate_length:
         csv=report(
             "results/tables/length.csv",
             caption="../report/length_table.rst",
-            category="Length",
+            category="7. Length",
             labels={"result": "loss, outputs and attention by method and length"},
         ),
     log:
@@ -159,7 +159,7 @@ rule tabulate_costs:
         csv=report(
             "results/tables/length_costs.csv",
             caption="../report/length_costs_table.rst",
-            category="Length",
+            category="7. Length",
             labels={"result": "time and memory"},
         ),
     log:
@@ -185,7 +185,7 @@ rule tabulate_costs:
 
 LENGTH_PLOTTED = {"models": LENGTH_MODELS, "methods": LENGTH["methods"]}
 EXPERIMENTS["length"] = Experiment(
-    category="Length",
+    category="7. Length",
     tables=["length"],
     stages={
         "length_sequences": expand("results/length/sequences/model={model}/sequences.parquet", model=LENGTH_MODELS),

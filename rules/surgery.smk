@@ -107,7 +107,7 @@ rule tabulate_surgery:
         csv=report(
             "results/tables/surgery.csv",
             caption="../report/surgery_table.rst",
-            category="Surgery",
+            category="4. Surgery",
             labels={"result": "loss on additive logits"},
         ),
     log:
@@ -140,7 +140,7 @@ rule tabulate_bands:
         csv=report(
             "results/tables/surgery_bands.csv",
             caption="../report/bands_table.rst",
-            category="Surgery",
+            category="4. Surgery",
             labels={"result": "loss with a band of frequencies changed"},
         ),
     log:
@@ -170,7 +170,7 @@ BANDED = ROTARY_BASES if config["surgery"]["bands"] else []
 
 
 EXPERIMENTS["surgery"] = Experiment(
-    category="Surgery",
+    category="4. Surgery",
     tables=["surgery", *(["surgery_bands"] if BANDED else [])],
     stages={
         "calibration": expand("results/calibration/model={model}/parameters.parquet", model=ROTARY),

@@ -135,7 +135,7 @@ rule tabulate_tasks:
         csv=report(
             "results/tables/tasks.csv",
             caption="../report/tasks_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "accuracy on tasks"},
         ),
     log:
@@ -162,7 +162,7 @@ rule tabulate_tasks:
 
 
 EXPERIMENTS["tasks"] = Experiment(
-    category="Tasks",
+    category="6. Tasks",
     tables=["tasks"] if TASK_NAMES else [],
     stages={
         "task_items": expand(

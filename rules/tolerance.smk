@@ -210,7 +210,7 @@ rule tabulate_tolerance:
         csv=report(
             "results/tables/tolerance.csv",
             caption="../report/tolerance_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "loss under perturbed order"},
         ),
     log:
@@ -244,7 +244,7 @@ rule tabulate_perturbed_heads:
         csv=report(
             "results/tables/tolerance_predictors.csv",
             caption="../report/predictors_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "what predicts the cost of a head"},
         ),
     log:
@@ -269,7 +269,7 @@ rule tabulate_perturbed_heads:
 
 
 EXPERIMENTS["tolerance"] = Experiment(
-    category="Tolerance",
+    category="5. Tolerance",
     tables=["tolerance", *(["tolerance_predictors"] if HEADED else [])],
     figure_tables=["tolerance_heads"] if HEADED else [],
     stages=PERTURBED,

@@ -182,25 +182,25 @@ if CHECKPOINTS:
             training=report(
                 "results/tables/training.csv",
                 caption="../report/training_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "every measure by step"},
             ),
             settling=report(
                 "results/tables/settling.csv",
                 caption="../report/settling_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "when each measure settles"},
             ),
             criteria=report(
                 "results/tables/criteria.csv",
                 caption="../report/criteria_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "what foretells the cost of order and length"},
             ),
             losses=report(
                 ["results/tables/training_loss.csv"] if CURVES else [],
                 caption="../report/training_loss_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "losses while training"},
             ),
         log:
@@ -226,7 +226,7 @@ if CHECKPOINTS:
 
 
 EXPERIMENTS["training"] = Experiment(
-    category="Training",
+    category="8. Training",
     tables=["training", "settling", "criteria", *(["training_loss"] if CURVES else [])],
     stages={
         **{stage: shards_of(stage, CHECKPOINTS) for stage in ("checkpoint_losses", "checkpoint_attention")},
