@@ -7,25 +7,46 @@ CORES ?= all
 CONFIG ?= config.yaml
 BIN := .venv/bin
 ALSO :=
+# Why each job runs is what `snakemake -n` says.
+QUIET := --quiet host reason
+# A run of one's own, of what the command line gives; a MODEL of the environment is somebody else's.
+OWN := $(strip $(foreach name,MODEL TEXT COUNT LENGTH,$(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(OWN),)
+ifneq ($(filter command,$(origin CONFIG)),)
+$(error make takes CONFIG=$(CONFIG) or $(OWN), not both: write them into $(CONFIG))
+endif
+endif
+define run_own
+folder=$$($(BIN)/python scripts/write_own.py $(OWN)); \
+$(BIN)/snakemake $(QUIET) --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml" $(ALSO); \
+$(BIN)/python scripts/print_headline.py "$$folder"
+endef
+
 # Snakemake, matplotlib and the rest keep their caches here, not in the home folder.
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PYTHONNOUSERSITE := 1
 
 
-.PHONY: help install run paper surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
+.PHONY: help install run paper estimate notebook surgery tolerance tasks length long training test test-cluster reliability lint facts docs bench models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 install: .venv/.locked ## install what `make run` needs into .venv, and nothing else
 
-run: .venv/.locked $(CONFIG) ## install what is needed, run a configuration (CONFIG=my.yaml), print its summary
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(ALSO)
-	@$(BIN)/python scripts/print_headline.py
+run: .venv/.locked $(CONFIG) ## install what is needed, run, print the summary (CONFIG=my.yaml, or MODEL= TEXT= COUNT= LENGTH= in runs/)
+	$(if $(OWN),@$(run_own),$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) $(ALSO))
+	$(if $(OWN),,@$(BIN)/python scripts/print_headline.py)
 
 paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
+	$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
+
+estimate: .venv/.locked $(CONFIG) ## jobs, rows, bytes and hours of a run before it starts (CONFIG=my.yaml), from config.json alone
+	@$(BIN)/python scripts/estimate.py $(CONFIG)
+
+notebook: .venv/.noted ## ask a finished run five questions, in a notebook that the browser opens (needs results/triaxis.duckdb)
+	$(BIN)/python -m marimo edit notebooks/quickstart.py
 
 surgery: ## the same run and the causal test: the model on additive logits (minutes)
 tolerance: ## the same run and its order perturbed: words, positions and distances (minutes)
@@ -40,8 +61,8 @@ surgery tolerance tasks length:
 
 long: .venv/.locked ## the default model over its whole context, 8,192 tokens, in runs/long (minutes)
 	@mkdir -p runs/long
-	$(BIN)/snakemake --cores $(CORES) --directory runs/long --configfile config/long.yaml
-	@cd runs/long && $(CURDIR)/$(BIN)/python $(CURDIR)/scripts/print_headline.py
+	$(BIN)/snakemake $(QUIET) --cores $(CORES) --directory runs/long --configfile config/long.yaml
+	@$(BIN)/python scripts/print_headline.py runs/long
 
 # In the order of the files: runs of minutes first, and unit tests of seconds to fill what one worker would wait for the other.
 test: lint .venv/.tested ## lint, unit tests, and real pipeline runs end to end
@@ -74,6 +95,7 @@ docs: .venv/.documented ## build the documentation site into build/site, with wa
 
 bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python scripts/estimate.py --rates benchmarks/rates.json
 
 models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
 	PYTHONPATH=scripts:tests $(BIN)/python -m unit.families
@@ -96,12 +118,16 @@ clean: ## remove what a run made; sources and the virtual environment stay
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
 	@touch $@
 
-.venv/.tested: .venv/.locked tests/requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock
+.venv/.tested: .venv/.locked tests/requirements.lock notebooks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r tests/requirements.lock -r notebooks/requirements.lock
 	@touch $@
 
 .venv/.clustered: .venv/.locked profiles/slurm/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r profiles/slurm/requirements.lock
+	@touch $@
+
+.venv/.noted: .venv/.locked notebooks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r notebooks/requirements.lock
 	@touch $@
 
 .venv/.documented: .venv/.locked docs/requirements.lock

@@ -26,6 +26,7 @@ rule extract_features:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -88,6 +89,7 @@ if CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
+            **ON_GPU,
             # The model, and as dump_logits.
             mem_mb=by_length(8000, 32 * 40),
             runtime=growing(60),
@@ -150,6 +152,7 @@ if KEEP != "all" and CAPTURED:
             "../envs/gpu.yaml"
         threads: 8
         resources:
+            **ON_GPU,
             # The model, and one layer at a time: 64 bytes a logit, of 32 heads.
             mem_mb=by_length(8000, 32 * 64),
             runtime=growing(60),
@@ -218,6 +221,7 @@ if KEEP != "all" and ROTARY:
         # Many small products: two jobs side by side are faster than one on two threads.
         threads: 1
         resources:
+            **ON_GPU,
             # One layer at a time, of 32 heads.
             mem_mb=by_tokens(4000, 150_000),
             runtime=growing(60),
@@ -240,7 +244,7 @@ rule tabulate_fits:
         axes=report(
             "results/tables/axes.csv",
             caption="../report/axes_table.rst",
-            category="Three-axis fit",
+            category="1. Three-axis fit",
             labels={"result": "every combination of axes"},
         ),
         r="results/tables/r_by_head.csv",
@@ -273,7 +277,7 @@ rule tabulate_headline:
         csv=report(
             "results/tables/headline.csv",
             caption="../report/headline.rst",
-            category="Three-axis fit",
+            category="1. Three-axis fit",
             labels={"result": "headline table"},
         ),
         tex="results/tables/headline.tex",
@@ -308,7 +312,7 @@ if config["fits"]["prefixes"]:
             report(
                 "results/tables/prefixes.csv",
                 caption="../report/prefixes_table.rst",
-                category="Three-axis fit",
+                category="1. Three-axis fit",
                 labels={"result": "fits of the first tokens"},
             ),
         log:
@@ -344,7 +348,7 @@ FIT_STAGES = {
     **dict.fromkeys(["fits", "components"], MODELS),
 }
 EXPERIMENTS["fit"] = Experiment(
-    category="Three-axis fit",
+    category="1. Three-axis fit",
     tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
     figure_tables=["r_by_head"],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},

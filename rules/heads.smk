@@ -139,25 +139,25 @@ rule tabulate_heads:
         heads=report(
             "results/tables/heads.csv",
             caption="../report/heads_table.rst",
-            category="Heads",
+            category="3. Heads",
             labels={"result": "a row a head"},
         ),
         classes=report(
             "results/tables/heads_classes.csv",
             caption="../report/classes_table.rst",
-            category="Heads",
+            category="3. Heads",
             labels={"result": "how many heads of each class"},
         ),
         least=report(
             "results/tables/heads_least_additive.csv",
             caption="../report/least_additive_table.rst",
-            category="Heads",
+            category="3. Heads",
             labels={"result": "the least additive heads"},
         ),
         relations=report(
             "results/tables/heads_relations.csv",
             caption="../report/relations_table.rst",
-            category="Heads",
+            category="3. Heads",
             labels={"result": "what goes with what over heads"},
         ),
     log:
@@ -214,7 +214,7 @@ CENTRES = expand("results/centres/model={model}.safetensors", model=ROTARY_BASES
 
 
 EXPERIMENTS["heads"] = Experiment(
-    category="Heads",
+    category="3. Heads",
     tables=["heads", "heads_classes", "heads_least_additive", "heads_relations"],
     stages={
         "heads": expand("results/heads/model={model}/heads.parquet", model=ROTARY),

@@ -75,6 +75,7 @@ rule run_length:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -125,7 +126,7 @@ rule tabulate_length:
         csv=report(
             "results/tables/length.csv",
             caption="../report/length_table.rst",
-            category="Length",
+            category="7. Length",
             labels={"result": "loss, outputs and attention by method and length"},
         ),
     log:
@@ -158,7 +159,7 @@ rule tabulate_costs:
         csv=report(
             "results/tables/length_costs.csv",
             caption="../report/length_costs_table.rst",
-            category="Length",
+            category="7. Length",
             labels={"result": "time and memory"},
         ),
     log:
@@ -184,7 +185,7 @@ rule tabulate_costs:
 
 LENGTH_PLOTTED = {"models": LENGTH_MODELS, "methods": LENGTH["methods"]}
 EXPERIMENTS["length"] = Experiment(
-    category="Length",
+    category="7. Length",
     tables=["length"],
     stages={
         "length_sequences": expand("results/length/sequences/model={model}/sequences.parquet", model=LENGTH_MODELS),

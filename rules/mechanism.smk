@@ -42,7 +42,7 @@ rule solve_expressivity:
         report(
             "results/tables/expressivity.csv",
             caption="../report/expressivity.rst",
-            category="Mechanism",
+            category="2. Mechanism",
             labels={"result": "what RoPE could express"},
         ),
     log:
@@ -75,7 +75,7 @@ rule tabulate_mechanism:
         mechanism=report(
             "results/tables/mechanism.csv",
             caption="../report/mechanism_table.rst",
-            category="Mechanism",
+            category="2. Mechanism",
             labels={"result": "how additive the logits are"},
         ),
         additive="results/tables/additive.csv",
@@ -105,7 +105,7 @@ rule tabulate_mechanism:
 
 
 EXPERIMENTS["mechanism"] = Experiment(
-    category="Mechanism",
+    category="2. Mechanism",
     tables=["mechanism", "expressivity"],
     figure_tables=["additive", "pairs", "dummies", *(["additive_prefixes"] if PREFIXES else [])],
     stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns")},

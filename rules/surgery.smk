@@ -16,6 +16,7 @@ rule calibrate_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -49,6 +50,7 @@ rule run_surgery:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
@@ -84,6 +86,7 @@ rule run_bands:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
@@ -104,7 +107,7 @@ rule tabulate_surgery:
         csv=report(
             "results/tables/surgery.csv",
             caption="../report/surgery_table.rst",
-            category="Surgery",
+            category="4. Surgery",
             labels={"result": "loss on additive logits"},
         ),
     log:
@@ -137,7 +140,7 @@ rule tabulate_bands:
         csv=report(
             "results/tables/surgery_bands.csv",
             caption="../report/bands_table.rst",
-            category="Surgery",
+            category="4. Surgery",
             labels={"result": "loss with a band of frequencies changed"},
         ),
     log:
@@ -167,7 +170,7 @@ BANDED = ROTARY_BASES if config["surgery"]["bands"] else []
 
 
 EXPERIMENTS["surgery"] = Experiment(
-    category="Surgery",
+    category="4. Surgery",
     tables=["surgery", *(["surgery_bands"] if BANDED else [])],
     stages={
         "calibration": expand("results/calibration/model={model}/parameters.parquet", model=ROTARY),

@@ -80,6 +80,7 @@ rule run_tasks:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
@@ -107,6 +108,7 @@ rule run_harness:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
@@ -133,7 +135,7 @@ rule tabulate_tasks:
         csv=report(
             "results/tables/tasks.csv",
             caption="../report/tasks_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "accuracy on tasks"},
         ),
     log:
@@ -160,7 +162,7 @@ rule tabulate_tasks:
 
 
 EXPERIMENTS["tasks"] = Experiment(
-    category="Tasks",
+    category="6. Tasks",
     tables=["tasks"] if TASK_NAMES else [],
     stages={
         "task_items": expand(

@@ -83,6 +83,7 @@ rule run_plain:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -118,6 +119,7 @@ rule run_perturbed:
     # Many short passes: jobs side by side are faster than one on many threads.
     threads: 1
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
@@ -151,6 +153,7 @@ rule perturb_heads:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
@@ -184,6 +187,7 @@ rule predict_heads:
         "../envs/gpu.yaml"
     threads: 8
     resources:
+        **ON_GPU,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
@@ -206,7 +210,7 @@ rule tabulate_tolerance:
         csv=report(
             "results/tables/tolerance.csv",
             caption="../report/tolerance_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "loss under perturbed order"},
         ),
     log:
@@ -240,7 +244,7 @@ rule tabulate_perturbed_heads:
         csv=report(
             "results/tables/tolerance_predictors.csv",
             caption="../report/predictors_table.rst",
-            category="Tolerance",
+            category="5. Tolerance",
             labels={"result": "what predicts the cost of a head"},
         ),
     log:
@@ -265,7 +269,7 @@ rule tabulate_perturbed_heads:
 
 
 EXPERIMENTS["tolerance"] = Experiment(
-    category="Tolerance",
+    category="5. Tolerance",
     tables=["tolerance", *(["tolerance_predictors"] if HEADED else [])],
     figure_tables=["tolerance_heads"] if HEADED else [],
     stages=PERTURBED,

@@ -54,6 +54,7 @@ if TRAINED:
         # One, so that weights do not depend on how many cores a run is given: sums of another order round otherwise.
         threads: 1
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(600),
         params:
@@ -117,6 +118,7 @@ if CHECKPOINTS:
             "../envs/gpu.yaml"
         threads: 2
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
@@ -151,6 +153,7 @@ if CHECKPOINTS:
             "../envs/gpu.yaml"
         threads: 2
         resources:
+            **ON_GPU,
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
@@ -179,25 +182,25 @@ if CHECKPOINTS:
             training=report(
                 "results/tables/training.csv",
                 caption="../report/training_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "every measure by step"},
             ),
             settling=report(
                 "results/tables/settling.csv",
                 caption="../report/settling_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "when each measure settles"},
             ),
             criteria=report(
                 "results/tables/criteria.csv",
                 caption="../report/criteria_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "what foretells the cost of order and length"},
             ),
             losses=report(
                 ["results/tables/training_loss.csv"] if CURVES else [],
                 caption="../report/training_loss_table.rst",
-                category="Training",
+                category="8. Training",
                 labels={"result": "losses while training"},
             ),
         log:
@@ -223,7 +226,7 @@ if CHECKPOINTS:
 
 
 EXPERIMENTS["training"] = Experiment(
-    category="Training",
+    category="8. Training",
     tables=["training", "settling", "criteria", *(["training_loss"] if CURVES else [])],
     stages={
         **{stage: shards_of(stage, CHECKPOINTS) for stage in ("checkpoint_losses", "checkpoint_attention")},

@@ -1,6 +1,7 @@
 """The ready configurations plan what they promise, and sources can be pinned."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -73,3 +74,17 @@ def test_nested_values_of_the_command_line_are_those_of_a_file(copy_of_finished)
     own = "fits={bootstrap_samples: 200}"
     assert copy_of_finished.dry("--config", "sequences={count: 4, length: 32}", own, "lock=null").nothing
     assert copy_of_finished.dry("--config", "sequences={count: 5}").rules["sample_sequences"] == 2
+
+
+def test_jobs_that_run_a_model_take_the_gpu_in_turn(workspace):
+    """A file of the project stands for the device file of a GPU; no job of the target runs a model."""
+    workspace.edit("rules/common.smk", '*glob("/dev/dxg")', '*glob("Snakefile")')
+
+    def provided(*options: str) -> list[str]:
+        output = workspace.run("--forceall", *options, "--", "results/documents.parquet").output
+        assert "steps (100%) done" in output, output
+        return re.findall(r"Provided resources: .*gpu.*(\d)", output)
+
+    assert provided("--config", "run={device: auto}") == ["1"]
+    assert provided("--config", "run={device: auto}", "--resources", "gpu=2") == ["2"]
+    assert provided("--config", "run={device: cpu}") == []

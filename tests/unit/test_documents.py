@@ -73,7 +73,11 @@ def test_every_test_that_a_page_names_is_there():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_module_that_a_page_names_is_there(page):
-    files = [path for folder in ("scripts", "tests", "rules", "benchmarks") for path in (PROJECT / folder).rglob("*.*")]
+    files = [
+        path
+        for folder in ("scripts", "tests", "rules", "benchmarks", "notebooks")
+        for path in (PROJECT / folder).rglob("*.*")
+    ]
     named = {name for name in CODE.findall(prose(page)) if re.fullmatch(r"[a-z_/]+\.(py|smk)", name)}
     assert {name for name in named if not any(str(file).endswith(f"/{name}") for file in files)} == set()
 

@@ -70,7 +70,15 @@ def test_every_rule_is_complete(rule):
 
 def test_every_script_is_a_rule_or_for_make():
     scripts = {path.stem for path in (PROJECT / "scripts").glob("*.py")}
-    made = {"print_headline", "plot_figure", "write_facts", "write_files_page", "write_configuration"}
+    made = {
+        "estimate",
+        "print_headline",
+        "plot_figure",
+        "write_facts",
+        "write_files_page",
+        "write_configuration",
+        "write_own",
+    }
     assert scripts - set(rule_texts()) == made
 
 
@@ -109,6 +117,8 @@ def test_the_slurm_profile_gives_a_gpu_to_the_rules_that_run_a_model_and_to_no_o
     again = [re.findall(r"use rule (\w+) as (\w+)", path.read_text()) for path in RULES]
     runs |= {rule for found in again for original, rule in found if original in runs}
     assert {rule for rule, resources in profile["set-resources"].items() if resources.get("gpu")} == runs
+    # Here they take the one GPU in turn; those that `use rule` makes have it from the rule that they are made of.
+    assert {rule for rule, text in rule_texts().items() if "**ON_GPU" in text} == runs & rule_texts().keys()
 
 
 def test_what_a_cluster_is_given_may_grow_and_the_rest_is_local():
@@ -183,3 +193,12 @@ def test_the_lock_of_the_site_is_no_other_than_the_environments():
         pins((PROJECT / name).read_text().splitlines()) for name in ("requirements.lock", "docs/requirements.lock")
     )
     assert len(site) > 10 and not site.keys() & locked.keys()
+
+
+def test_the_lock_of_the_notebook_is_no_other_than_the_environments_and_of_one_mind_with_the_tests():
+    locked, notebook, tests = (
+        pins((PROJECT / name).read_text().splitlines())
+        for name in ("requirements.lock", "notebooks/requirements.lock", "tests/requirements.lock")
+    )
+    assert "marimo" in notebook and not notebook.keys() & locked.keys()
+    assert all(notebook[name] == tests[name] for name in notebook.keys() & tests.keys())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
 from triaxis.base.parquet import MATRIX
+from triaxis.base.progress import progress
 from triaxis.fit.axes import Design, Sums
 from triaxis.fit.summed import LEVELS, Summed, require_finite
 
@@ -27,7 +28,8 @@ def read_sums(path: str | Path, whole: Design, seen: Design) -> Iterator[Summed]
     if len(table) == 0 or len(table) % per_matrix:
         raise UserError(f"{path} lacks some sums: delete it and rerun")
     step = max(1, LEVELS // length) * per_matrix
-    for start in range(0, len(table), step):
+    starts = range(0, len(table), step)
+    for start in progress(starts, f"fit, {length} tokens", "batch"):
         yield require_finite(_summed(path, table.slice(start, step), whole, seen), path)
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from triaxis.base import parquet
 from triaxis.base.errors import UserError
+from triaxis.base.progress import progress
 from triaxis.logits.features import Features
 from triaxis.logits.schema import features_schema
 
@@ -66,9 +67,13 @@ def read_features(path: str | Path, layers: list[int] | None = None, first_alone
         sequences, held = _row_groups(file, "sequence"), _row_groups(file, "layer")
         if missing := sorted(set(layers or []) - set(held)):
             raise UserError(f"{path} lacks layers {missing}: add them to features.layers, or leave them out here")
-        for group, (sequence, layer) in enumerate(zip(sequences, held, strict=True)):
-            if (layers is not None and layer not in layers) or (first_alone and sequence != sequences[0]):
-                continue
+        chosen = [
+            group
+            for group, (sequence, layer) in enumerate(zip(sequences, held, strict=True))
+            if (layers is None or layer in layers) and not (first_alone and sequence != sequences[0])
+        ]
+        # Whoever reads them works on each before it takes the next: this is how far that job is.
+        for group in progress(chosen, "layers", "layer"):
             with parquet.reading(path):
                 table = file.read_row_group(group)
             yield _from_table(table)

@@ -26,8 +26,9 @@ SHARES_MEANING = (
 )
 
 
-# The environment has DuckDB for Python, not its command line.
-QUERY = """.venv/bin/python -c "import duckdb; duckdb.connect('results/triaxis.duckdb').sql('FROM fits').show()\""""
+def query(database: str) -> str:
+    """A command that asks a run's database; the environment has DuckDB for Python, not its command line."""
+    return f""".venv/bin/python -c "import duckdb; duckdb.connect('{database}').sql('FROM fits').show()\""""
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, models
 
 from triaxis.base.errors import UserError
+from triaxis.base.progress import progress
 from triaxis.text.schema import TOKENS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def tokenize(documents: pa.Table, tokenizer: "PreTrainedTokenizerBase", rows: in
 
     Raises UserError for a document that the tokenizer cannot read.
     """
-    for batch in documents.select(["document", "text"]).to_batches(max_chunksize=rows):
+    for batch in progress(documents.select(["document", "text"]).to_batches(max_chunksize=rows), "tokenise", "batch"):
         texts = batch["text"].to_pylist()
         try:
             encoded = _encode(tokenizer, texts)
@@ -119,8 +120,8 @@ def count_lost(documents: pa.Table, tokens: pa.Table, tokenizer: "PreTrainedToke
     """
     changed = lost = 0
     unknown = _unknown(tokenizer)
-    texts = (text.as_py() for text in documents["text"])
-    for text, own in zip(texts, tokens["tokens"], strict=True):
+    for place in progress(range(len(documents)), "check tokens", "document"):
+        text, own = documents["text"][place].as_py(), tokens["tokens"][place]
         known = [token for token in own.as_py() if token not in unknown]
         again = tokenizer.decode(known, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         if again != text:
