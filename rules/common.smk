@@ -183,6 +183,22 @@ def made_by(model):
     return f"results/{stage}/model={model}/shard-0000.parquet"
 
 
+def explored(model):
+    """The files of a model that the explorer is made of, by stage; empty where there are none."""
+    rotary = model in ROTARY
+    of_heads = rotary and "heads" in CHOSEN
+    first = {stage: f"results/{stage}/model={model}/shard-0000.parquet" for stage in ("sequences", "features", "rope")}
+    return {
+        "sequences": [first["sequences"]],
+        "fits": shards_of("fits", [model]),
+        "components": shards_of("components", [model]),
+        "heads": [f"results/heads/model={model}/heads.parquet"] if of_heads else [],
+        "patterns": shards_of("patterns", [model]) if rotary and {"mechanism", "heads"} & set(CHOSEN) else [],
+        "features": [first["features"]] if rotary else [],
+        "rope": [first["rope"]] if rotary else [],
+    }
+
+
 def storage_options():
     """What tells a second Snakemake where this one keeps its files, if not here."""
     provider, prefix = (getattr(workflow.storage_settings, f"default_storage_{key}") for key in ("provider", "prefix"))

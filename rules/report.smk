@@ -107,22 +107,6 @@ MADE_OF = {
 FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
 
 
-def explored(model):
-    """The files of a model that the explorer is made of, by stage; empty where there are none."""
-    rotary = model in ROTARY
-    of_heads = rotary and "heads" in CHOSEN
-    first = {stage: f"results/{stage}/model={model}/shard-0000.parquet" for stage in ("sequences", "features", "rope")}
-    return {
-        "sequences": [first["sequences"]],
-        "fits": shards_of("fits", [model]),
-        "components": shards_of("components", [model]),
-        "heads": [f"results/heads/model={model}/heads.parquet"] if of_heads else [],
-        "patterns": shards_of("patterns", [model]) if rotary and {"mechanism", "heads"} & set(CHOSEN) else [],
-        "features": [first["features"]] if rotary else [],
-        "rope": [first["rope"]] if rotary else [],
-    }
-
-
 rule build_explorer:
     input:
         [file for model in MODELS for files in explored(model).values() for file in files],

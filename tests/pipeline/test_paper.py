@@ -26,7 +26,8 @@ def test_the_paper_of_a_run_holds_its_tables_and_is_in_the_manifest(finished):
 
 def test_the_paper_shows_the_figures_of_the_run_and_no_times(finished):
     facts = json.loads((finished.folder / "results/paper.json").read_text())
-    assert [own["name"] for own in facts["experiments"]] == ["fit", "mechanism", "length", "surgery", "tolerance"]
+    made = ["fit", "mechanism", "heads", "length", "surgery", "tolerance"]
+    assert [own["name"] for own in facts["experiments"]] == made
     assert "length_costs" not in facts["tables"]
     shown = [figure["name"] for own in facts["experiments"] for figure in own["figures"]]
     text = text_of(finished.folder / "results/paper.pdf")

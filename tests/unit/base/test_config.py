@@ -22,6 +22,7 @@ MINIMAL = {"models": {"tiny": {"source": "path:model"}}, "corpus": {"source": "p
 # Keys that follow others where config.yaml leaves them at null.
 FOLLOWING = {
     ("dummies", "distances"),
+    ("explorer", "tokens"),
     ("heads", "period"),
     ("surgery", "sequences"),
     ("surgery", "step_sequences"),
