@@ -93,9 +93,8 @@ docs: .venv/.documented ## build the documentation site into build/site, with wa
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site is in build/site"
 
-bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
+bench: run .venv/.benchmarked ## the benchmarks, as ratios, and the rates of this machine, written to benchmarks/
 	$(BIN)/python -m benchmarks
-	$(BIN)/python scripts/estimate.py --rates benchmarks/rates.json
 
 models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
 	PYTHONPATH=scripts:tests $(BIN)/python -m unit.families

@@ -6,7 +6,7 @@ other key changed. Every job parses the configuration, so this module imports py
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -49,6 +49,16 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         line = explain(min(error.errors(), key=rank), Config, RENAMED)
         raise UserError(" ".join(line.split())) from None
+
+
+def over(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration over the default one, as a run takes it: its models and its corpus replace the default's, its
+    other sections change what they name."""
+    merged = dict(default)
+    for key, own in given.items():
+        usual = None if key in ("models", "corpus") else merged.get(key)
+        merged[key] = over(own, usual) if isinstance(own, Mapping) and isinstance(usual, Mapping) else own
+    return merged
 
 
 # What values can be
