@@ -407,7 +407,7 @@ class Heads(Section):
         description="How many prompts of random tokens that come twice, which induction and duplicate-token scores are "
         "measured on; five give intervals",
     )
-    period: Count | None = Field(
+    period: Annotated[int, Field(ge=2)] | None = Field(
         None,
         description="Tokens of a prompt before they come again. Null is 64, or half of sequences.length where that is "
         "less",
@@ -423,7 +423,7 @@ class Explorer(Section):
         description="How many heads, of all models, have curves, pictures and texts, about 34 kB of the page each: "
         "models as trained first, of each its least additive heads. Every head has its measures",
     )
-    tokens: Count | None = Field(
+    tokens: Annotated[int, Field(ge=16)] | None = Field(
         None,
         description="Pictures and texts are of the first tokens of the first sequence, so many; at most "
         "sequences.length. Null is 256, or sequences.length where that is less",
