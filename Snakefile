@@ -1,7 +1,6 @@
 # From text to the three-axis fit: text -> tokens -> features -> logits -> sums -> fits -> tables, figures, report.
 import json
 import math
-import os
 import re
 import subprocess
 import sys

@@ -32,15 +32,9 @@ CAPTURED = [model for model in MODELS if model not in ROTARY]
 # Options shared by every rule that runs a model.
 RUN = config["run"]
 
-
-def gpu_here():
-    """Whether this machine has a GPU that a process of this one sees."""
-    found = [*glob("/dev/nvidia[0-9]*"), *glob("/dev/kfd"), *glob("/dev/dxg")]
-    return bool(found) and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
-
-
-# What such a rule takes of this machine: its GPU, which has room for one model, and `auto` is the first of several. So one
-# job at a time runs a model, unless `--resources gpu=2` lets two share it. On a cluster, the profile says what to ask for.
+# What a job of such a rule takes of this machine is its GPU, which has room for one model, and `auto` is the first of
+# several. So one job at a time runs a model, unless `--resources gpu=2` lets two share it. On a cluster, the profile says
+# what to ask for.
 ON_GPU = {}
 if workflow.resource_settings.nodes is None and RUN["device"] not in ("cpu", "mps") and gpu_here():
     ON_GPU = {"gpu": 1}

@@ -14,6 +14,7 @@ try:
     from triaxis.base.checkpoints import TRAIN, measured_models, series_in, with_weights
     from triaxis.base.config import resolve
     from triaxis.base.errors import UserError
+    from triaxis.base.gpu import gpu_here
     from triaxis.base.names import entry_of, is_control, series_of
     from triaxis.base.version import VERSION
     from triaxis.text.sources import fetch_corpus_files, fetch_model_files, lock_of, path_revision, read_lock
