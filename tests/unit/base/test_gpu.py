@@ -5,11 +5,17 @@ import pytest
 from triaxis.base import gpu
 
 
-@pytest.mark.parametrize(
-    ("devices", "visible", "expected"),
-    [([], None, False), (["nvidia0"], None, True), (["nvidia0"], "0", True), (["nvidia0"], "", False)]
-    + [(["nvidia0"], "-1", False), (["nvidiactl"], None, False)],
-)
+CASES = [
+    ([], None, False),
+    (["nvidia0"], None, True),
+    (["nvidia0"], "0", True),
+    (["nvidia0"], "", False),
+    (["nvidia0"], "-1", False),
+    (["nvidiactl"], None, False),
+]
+
+
+@pytest.mark.parametrize(("devices", "visible", "expected"), CASES)
 def test_a_gpu_is_one_that_a_process_sees(devices, visible, expected, tmp_path, monkeypatch):
     for name in devices:
         (tmp_path / name).touch()
