@@ -77,7 +77,7 @@ def shard(tmp_path):
 def test_examples_are_heads_that_vary_each_once(shard, r, names):
     examples = matrix_examples(*shard(r))
     assert [example.name for example in examples] == names
-    figure = plot_matrices(examples)
+    figure = plot_matrices(examples, "m")
     assert figure.axes or "constant" in figure.texts[0].get_text()
 
 
@@ -89,7 +89,7 @@ def test_thinned_matrices_are_set_beside_the_fit_of_their_positions():
     for row, column in zip(*np.tril_indices(3), strict=True):
         i, j = positions[row], positions[column]
         logits[row, column] = distance[i - j] + query[i] + key[j] + 0.5
-    figure = plot_matrices([MatrixExample("best", 0.9, positions, logits, components)])
+    figure = plot_matrices([MatrixExample("best", 0, 0.9, positions, logits, components)], "m")
     residual = next(panel for panel in figure.axes if panel.get_title() == "residual")
     np.testing.assert_allclose(residual.images[0].get_array().compressed(), 0.5)
     assert [label.get_text() for label in residual.get_xticklabels()] == ["0", "6"]
