@@ -23,6 +23,7 @@ from triaxis.report.style import (
     VERMILION,
     WIDTH,
     legend_above,
+    name_row,
     panel_grid,
     plot_by_head,
     say,
@@ -172,7 +173,7 @@ def plot_distance(components: Mapping[str, Sequence[Depth]]) -> Figure:
                 panel.text(0.97, 0.97, layers, transform=panel.transAxes, ha="right", va="top", fontsize=6)
             else:
                 panel.set_axis_off()
-        row[0].set_title(pair[0], loc="left", pad=3)
+        name_row(row, pair[0])
     figure.supxlabel("distance + 1 (tokens)", fontsize=8)
     figure.supylabel("distance component (logits)", fontsize=8)
     names = [name for n, name in enumerate(SIDES) if any(pair[n] for pair in pairs)]

@@ -133,6 +133,16 @@ def title(panel: Axes, text: str, most: float = 8) -> None:
         own.set_fontsize(size)
 
 
+def name_row(row: Sequence[Axes], text: str) -> None:
+    """Name the panels of one model, above the first of them and over the others."""
+    figure: Any = row[0].figure
+    width = 72 * sum(panel.get_position().width for panel in row) * figure.get_figwidth()
+    size = float(np.clip(width / (0.55 * len(text)), 4.5, 8))
+    # A blank keeps the height: the layout would widen the first panel to the name.
+    row[-1].set_title(" ", pad=3, fontsize=size)
+    row[0].set_title(text, loc="left", pad=3, fontsize=size).set_in_layout(False)
+
+
 def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """A legend above all panels, in as many columns as there is width for; the figure grows by its rows."""
     each = 4.3 * max(map(len, labels)) + 34  # points: an entry of 8 point letters and its mark
