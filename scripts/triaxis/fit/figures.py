@@ -1,6 +1,7 @@
 """The figures of the three-axis fit."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from triaxis.base import tables
+from triaxis.base.names import control_of, is_control, series_of, step_of
 from triaxis.base.query import Columns
 from triaxis.fit import summary
 from triaxis.fit.combinations import COMBINATIONS, FULL
@@ -22,6 +25,7 @@ from triaxis.report.style import (
     ORANGE,
     VERMILION,
     WIDTH,
+    colours,
     legend_above,
     name_row,
     panel_grid,
@@ -110,8 +114,8 @@ def _draw_maps(figure: Figure, panels: Sequence[Axes], example: MatrixExample) -
         (f"fit, r = {example.r:.3f}", fit, low, high, "viridis"),
         ("residual", residual, -bound, bound, "PuOr"),
     )
-    for panel, (name, values, least, most, colours) in zip(panels, maps, strict=True):
-        image = panel.imshow(values, vmin=least, vmax=most, cmap=colours)
+    for panel, (name, values, least, most, cmap) in zip(panels, maps, strict=True):
+        image = panel.imshow(values, vmin=least, vmax=most, cmap=cmap)
         panel.spines[:].set_visible(False)
         places, names = [0, len(shown) - 1], [str(shown[0]), str(shown[-1])]
         panel.set_xticks(places, names)
@@ -245,6 +249,46 @@ def _draw_measures(panel: Axes, rows: Columns, side: Sequence[tuple[str, str, st
         )
 
 
+# A measure's column of scale.csv, and what the figure calls it.
+SCALED = {"mean_r": "r", "mean_r_additive": "r_additive", "mean_interaction": "interaction"}
+
+
+def plot_scale(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """r, r_additive and the interaction of every model against its number of parameters, with intervals.
+
+    rows: those of scale.csv. A colour a model or series; the checkpoints of a series are joined, step by step, and
+    grow with it; random weights are hollow.
+    """
+    names = [name for name in SCALED if any(np.isfinite(row[name]) for row in rows)]
+    figure, panels = plt.subplots(1, len(names), figsize=(WIDTH, 2.6), squeeze=False)
+    trained = [row["model"] for row in rows if not is_control(row["model"])]
+    groups = list(dict.fromkeys(series_of(model) or model for model in trained))
+    shades = dict(zip(groups, colours(len(groups)), strict=True))
+    of_control = {control_of(model): shades[series_of(model) or model] for model in reversed(trained)}
+    shades |= {row["model"]: of_control.get(row["model"], GREY) for row in rows if is_control(row["model"])}
+    for panel, name in zip(panels[0], names, strict=True):
+        for group, colour in shades.items():
+            own = [row for row in rows if (series_of(row["model"]) or row["model"]) == group]
+            own.sort(key=lambda row: step_of(row["model"]) or 0)
+            at, values, low, high = (
+                np.array([row[column] for row in own]) for column in ("parameters", name, f"{name}_low", f"{name}_high")
+            )
+            panel.vlines(at, low, high, color=colour, linewidth=0.8)
+            panel.plot(at, values, "-", color=colour, linewidth=0.6)
+            sizes = np.linspace(6, 22, len(own)) if len(own) > 1 else [16]
+            panel.scatter(at, values, s=sizes, facecolors="none" if is_control(group) else colour, edgecolors=colour)
+        panel.set_xscale("log")
+        panel.set_xlabel("parameters")
+        panel.set_title(SCALED[name])
+    handles = [Line2D([], [], marker="o", linestyle="", markersize=4, color=shades[group]) for group in groups]
+    labels = list(groups)
+    if len(shades) > len(groups):
+        handles.append(Line2D([], [], marker="o", linestyle="", markersize=4, color=GREY, fillstyle="none"))
+        labels.append("random weights, same colour")
+    legend_above(figure, handles, labels)
+    return figure
+
+
 def heads(table: str, models: Sequence[str]) -> Figure:
     """r of the three-axis fit by layer and head, from r_by_head.csv."""
     r = summary.r_by_head(table, FULL)
@@ -272,3 +316,8 @@ def distance(components: Sequence[str], models: Sequence[str]) -> Figure:
     """The distance component by depth, from components/."""
     found = summary.distance_by_depth(components)
     return plot_distance({model: found[model] for model in models})
+
+
+def scale(table: str) -> Figure:
+    """What was found of every model against its number of parameters, from scale.csv."""
+    return plot_scale(tables.from_csv(table))

@@ -182,6 +182,27 @@ def _mechanism(model: str, mechanism: Container[str], rotary: Container[str]) ->
     return "measured" if model in mechanism else "not measured" if model in rotary else "not applicable"
 
 
+# What scale.csv takes from mechanism.csv, each with the ends of its interval.
+SCALED = ("mean_r_additive", "mean_interaction")
+
+
+def scale(
+    fits: Sequence[Mapping[str, Any]], mechanism: Mapping[str, Mapping[str, Any]], parameters: Mapping[str, int]
+) -> list[dict]:
+    """The rows of scale.csv, one a model: its number of parameters beside what was found.
+
+    fits: the rows of axes.csv of the full fit; mechanism: model -> its row of mechanism.csv, if that was measured;
+    parameters: of each model.
+    """
+    names = [f"{name}{end}" for name in SCALED for end in ("", "_low", "_high")]
+    return [
+        {"model": row["model"], "weights": row["weights"], "parameters": parameters[row["model"]]}
+        | {f"mean_r{end}": row[f"mean_r{end}"] for end in ("", "_low", "_high")}
+        | {name: mechanism.get(row["model"], {}).get(name, float("nan")) for name in names}
+        for row in fits
+    ]
+
+
 def to_tex(rows: list[dict]) -> str:
     """The headline rows as a LaTeX table (booktabs), intervals in brackets."""
 

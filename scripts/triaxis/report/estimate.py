@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from triaxis.base.checkpoints import measured_models
 from triaxis.base.names import entry_of, is_control
 from triaxis.fit.combinations import COMBINATIONS
+from triaxis.model.size import parameters_of
 
 # Bytes of a row beside its vector, as Parquet writes them (of the default run), and of a file beside its rows.
 ROW_BYTES = {
@@ -78,8 +78,6 @@ class Size:
 
 def size_of(config: PreTrainedConfig) -> Size:
     """The sizes of a model from its configuration alone: no weight is loaded or made."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     text = config.get_text_config()
     heads = text.num_attention_heads
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -91,7 +89,7 @@ def size_of(config: PreTrainedConfig) -> Size:
         head_dim=head_dim,
         pairs=int(head_dim * partial) // 2,
         width=text.hidden_size,
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        parameters=parameters_of(config),
     )
 
 

@@ -99,7 +99,7 @@ def panel_grid(
     )
     rows = -(-models // across)
     height = min(height, (PAGE - above) / rows)
-    figure = plt.figure(figsize=(WIDTH, rows * height + above))
+    figure = plt.figure(figsize=(WIDTH, min(PAGE, rows * height + above)))
     grid = figure.add_gridspec(rows, across * wide)
     panels = np.empty((models, wide), dtype=object)
     for model, place in np.ndindex(models, wide):
@@ -138,9 +138,10 @@ def name_row(row: Sequence[Axes], text: str) -> None:
     figure: Any = row[0].figure
     width = 72 * sum(panel.get_position().width for panel in row) * figure.get_figwidth()
     size = float(np.clip(width / (0.55 * len(text)), 4.5, 8))
-    # A blank keeps the height: the layout would widen the first panel to the name.
-    row[-1].set_title(" ", pad=3, fontsize=size)
-    row[0].set_title(text, loc="left", pad=3, fontsize=size).set_in_layout(False)
+    # A blank title keeps the height: for the name itself, the layout would widen the first panel.
+    row[0].set_title(" ", pad=3, fontsize=size)
+    look: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    row[0].annotate(text, (0, 1), (0, 3), fontsize=size, **look).set_in_layout(False)
 
 
 def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
