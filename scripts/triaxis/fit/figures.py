@@ -144,8 +144,8 @@ def _draw_component(panel: Axes, name: str, component: Array, colour: str) -> No
     panel.set(xlim=(0, max(len(component) - 1, 1)), ylim=(low - room, high + room))
     first = float(component[0])
     cut = name != "distance" and not low - room <= first <= high + room
-    told = f"; first token \u25b8 {first:.1f}" if cut else " (logit)"
-    panel.set_title(f"{name} component{told}", fontsize=6, pad=2, color=MARK if cut else "black")
+    told = f", first token {first:.1f}" if cut else " (logit)"
+    panel.set_title(f"{name} component{told}", loc="right", fontsize=6, pad=2, color=MARK if cut else "black")
     panel.set_xlabel(COMPONENTS[name], fontsize=6, labelpad=-5)
     panel.locator_params(axis="y", nbins=3)
     panel.set_xticks([0, len(component) - 1], ["0", str(len(component) - 1)])
