@@ -338,6 +338,38 @@ if config["fits"]["prefixes"]:
             "../scripts/tabulate_prefixes.py"
 
 
+# Against the number of parameters only what has several: the checkpoints of one entry have one.
+SCALED = len({entry_of(base) for base in BASES}) > 1
+
+if SCALED:
+
+    rule tabulate_scale:
+        input:
+            axes="results/tables/axes.csv",
+            mechanism=["results/tables/mechanism.csv"] if "mechanism" in CHOSEN else [],
+            records=expand(kept_here("resources/models/{base}.json"), base=BASES),
+        output:
+            "results/tables/scale.csv",
+        log:
+            "logs/tabulate_scale.log",
+        benchmark:
+            "logs/tabulate_scale.tsv"
+        conda:
+            "../envs/gpu.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(10),
+        params:
+            code=code_hash("scripts/tabulate_scale.py"),
+            # Each model and whose configuration says its size.
+            bases={model: base_of(model) for model in MODELS},
+        message:
+            "Tabulating the models by size"
+        script:
+            "../scripts/tabulate_scale.py"
+
+
 # The stages of every run, and the models that have them.
 FIT_STAGES = {
     "sequences": MODELS,
@@ -350,7 +382,7 @@ FIT_STAGES = {
 EXPERIMENTS["fit"] = Experiment(
     category="1. Three-axis fit",
     tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
-    figure_tables=["r_by_head"],
+    figure_tables=["r_by_head", *(["scale"] if SCALED else [])],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
     large=["features", "logits", "sums", "components"],
     figures={
@@ -374,4 +406,8 @@ EXPERIMENTS["fit"] = Experiment(
 if config["fits"]["prefixes"]:
     EXPERIMENTS["fit"].figures["prefixes"] = Figure(
         {"table": "results/tables/prefixes.csv"}, "fits of the first tokens", models=list(MODELS)
+    )
+if SCALED:
+    EXPERIMENTS["fit"].figures["scale"] = Figure(
+        {"table": "results/tables/scale.csv"}, "what was found, by number of parameters"
     )

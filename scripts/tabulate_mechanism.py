@@ -19,9 +19,9 @@ with reporting(snakemake.log[0]):
     made = {outputs.mechanism: summary.mechanism_by_model(queries, *stages, null_r, params.length, *judged)}
     # None, or the one table.
     made |= {path: summary.additive_by_prefix(queries, params.models, *judged) for path in outputs.prefixes}
+    made[outputs.pairs] = summary.pairs_by_frequency(inputs.patterns, summary.frequency_tables(rotaries), *judged)
     for path, rows in made.items():
         with files.whole(path) as part:
             part.write_text(tables.to_csv(rows))
     query.write_csv(outputs.additive, summary.ADDITIVE, inputs.additivity, length=params.length)
-    query.write_csv(outputs.pairs, summary.PAIRS, inputs.patterns, **summary.frequency_tables(rotaries))
     query.write_csv(outputs.dummies, summary.DUMMY_QUARTILES, inputs.dummies)

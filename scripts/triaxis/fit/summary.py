@@ -19,10 +19,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MatrixExample:
-    """One logit matrix to show: name, r, the n positions of its queries and keys, which may be thinned, their logits
-    (n, n) with NaN above the diagonal, components (3, length) in the stated gauge."""
+    """One logit matrix to show: name, sequence, r, the n positions of its queries and keys, which may be thinned, their
+    logits (n, n) with NaN above the diagonal, components (3, length) in the stated gauge."""
 
     name: str
+    sequence: int
     r: float
     positions: NDArray[np.int64]
     logits: Array
@@ -181,6 +182,27 @@ def _mechanism(model: str, mechanism: Container[str], rotary: Container[str]) ->
     return "measured" if model in mechanism else "not measured" if model in rotary else "not applicable"
 
 
+# What scale.csv takes from mechanism.csv, each with the ends of its interval.
+SCALED = ("mean_r_additive", "mean_interaction")
+
+
+def scale(
+    fits: Sequence[Mapping[str, Any]], mechanism: Mapping[str, Mapping[str, Any]], parameters: Mapping[str, int]
+) -> list[dict]:
+    """The rows of scale.csv, one a model: its number of parameters beside what was found.
+
+    fits: the rows of axes.csv of the full fit; mechanism: model -> its row of mechanism.csv, if that was measured;
+    parameters: of each model.
+    """
+    names = [f"{name}{end}" for name in SCALED for end in ("", "_low", "_high")]
+    return [
+        {"model": row["model"], "weights": row["weights"], "parameters": parameters[row["model"]]}
+        | {f"mean_r{end}": row[f"mean_r{end}"] for end in ("", "_low", "_high")}
+        | {name: mechanism.get(row["model"], {}).get(name, float("nan")) for name in names}
+        for row in fits
+    ]
+
+
 def to_tex(rows: list[dict]) -> str:
     """The headline rows as a LaTeX table (booktabs), intervals in brackets."""
 
@@ -238,24 +260,51 @@ def null_r(heads: str | Path) -> dict[str, float]:
     return dict(zip(rows["axes"].tolist(), rows["null_r"].tolist(), strict=True))
 
 
-def distance_by_layer(components: Files) -> tuple[dict[str, list[int]], dict[str, Array]]:
-    """model -> its layers, and model -> (layers, length): the distance component averaged over heads and sequences.
+# Fewer cells than this at a distance tell of these tokens, not of the distance.
+FEWEST_CELLS = 8
+# A row a (model, layer, head, bin of distances): the distance component, less its mean over all cells, averaged over
+# sequences and over the cells of the bin. Bins are single distances at first, and then a sixteenth of an octave each:
+# at 8,192 tokens a figure has no place for more. A distance d has length - d causal cells.
+DISTANCE_BY_HEAD = f"""
+WITH components AS (SELECT * FROM {query.stage()} WHERE axis = 'distance'),
+lengths AS (SELECT model, max(index) + 1 AS length FROM components GROUP BY model),
+own AS (SELECT *, length - index AS cells FROM components JOIN lengths USING (model)),
+means AS (
+    SELECT model, layer, head, sum(value * cells) / sum(cells) AS mean FROM own GROUP BY model, layer, head
+)
+SELECT model, layer, head, any_value(length) AS length,
+       CASE WHEN index < 24 THEN index ELSE 24 + floor(16 * log2((index + 1) / 25)) END AS bin,
+       sum(index * cells) / sum(cells) AS distance, sum(value * cells) / sum(cells) - any_value(mean) AS value
+FROM own JOIN means USING (model, layer, head)
+WHERE cells >= $fewest
+GROUP BY model, layer, head, bin ORDER BY model, layer, head, bin
+"""
 
-    Each layer is centred on its count-weighted mean, so that layers of different mean logit can be compared.
-    """
-    rows = query.columns(
-        "SELECT model, layer, index, avg(value ORDER BY sequence, head) AS value "
-        f"FROM {query.stage()} WHERE axis = 'distance' GROUP BY model, layer, index ORDER BY model, layer, index",
-        files=components,
-    )
-    layers, means = {}, {}
+
+@dataclass(frozen=True)
+class Depth:
+    """Distance components of the heads in some layers of a model: the first and the last of these layers, distances
+    (n,) and components (heads, n), each less its mean over all cells."""
+
+    first: int
+    last: int
+    distance: Array
+    components: Array
+
+
+def distance_by_depth(components: Files) -> dict[str, list[Depth]]:
+    """model -> its first, middle and last third of layers, fewer if it has fewer layers; means over sequences of each
+    head. Distances at which fewer than FEWEST_CELLS cells remain are left out."""
+    rows = query.columns(DISTANCE_BY_HEAD, files=components, fewest=FEWEST_CELLS)
+    found = {}
     for model in np.unique(rows["model"]):
-        own = rows["model"] == model
-        layers[model] = np.unique(rows["layer"][own]).tolist()
-        values = rows["value"][own].reshape(len(layers[model]), -1)
-        cells = np.arange(values.shape[1], 0, -1)  # a distance d has length - d causal cells
-        means[model] = values - (values @ cells / cells.sum())[:, None]
-    return layers, means
+        own = query.where(rows, model=model)
+        distance = own["distance"][own["bin"].argsort(kind="stable")].reshape(len(np.unique(own["bin"])), -1)[:, 0]
+        heads = own["value"].reshape(-1, len(distance))
+        layer = own["layer"].reshape(heads.shape)[:, 0]
+        thirds = [part for part in np.array_split(np.unique(layer), 3) if len(part)]
+        found[model] = [Depth(int(part[0]), int(part[-1]), distance, heads[np.isin(layer, part)]) for part in thirds]
+    return found
 
 
 def matrix_examples(fits: str, logits: str, components: str, length: int) -> list[MatrixExample]:
@@ -285,7 +334,7 @@ def matrix_examples(fits: str, logits: str, components: str, length: int) -> lis
             own = values["axis"] == axis
             parts[row, values["index"][own]] = values["value"][own]
         title = f"{name}: layer {layer} head {head}"
-        examples.append(MatrixExample(title, float(rows["r"][place]), positions, matrix, parts))
+        examples.append(MatrixExample(title, sequence, float(rows["r"][place]), positions, matrix, parts))
     return examples
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from triaxis.base import query, tables
 from triaxis.base.query import Columns
@@ -25,12 +26,15 @@ from triaxis.report.style import (
     WIDTH,
     count_axis,
     filled,
+    panel_grid,
     say,
+    title,
     trained_and_control,
 )
 
 COLOURS = dict(zip(CLASSES, (BLUE, GREEN, ORANGE, VERMILION, "#DDDDDD"), strict=True))
 LETTERS = dict(zip(ROLES, "PDI", strict=True))
+SMALLEST = 2.5  # points of a letter
 NAMES = {
     "interaction_share": "interaction share",
     "f_share": "share of f",
@@ -55,6 +59,7 @@ PANELS = (
     *(("interaction_share", "layer"), ("interaction_share", "previous_token"), ("interaction_share", "induction")),
     *(("interaction_share", "surgery_loss"), ("f_share", "previous_token"), ("g_share", "induction")),
 )
+SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)
 # Of the bootstrap of the figure's own intervals, over the heads of a layer.
 SAMPLES, SEED = 1000, 0
 
@@ -65,8 +70,7 @@ def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
     heads: model -> columns layer, head, class, role.
     """
     pairs = trained_and_control(models)
-    size = (WIDTH, 0.7 + 2.0 * len(pairs))
-    figure, panels = plt.subplots(len(pairs), 2, figsize=size, squeeze=False, sharey="row")
+    figure, panels = panel_grid(len(pairs), 2, 1.9, above=0.9, share_x="model", share_y="model", least=0.7)
     colours = ListedColormap(list(COLOURS.values()))
     norm = BoundaryNorm(np.arange(len(CLASSES) + 1) - 0.5, len(CLASSES))
     for panel, model in filled(panels, pairs):
@@ -76,19 +80,25 @@ def plot_classes(heads: Mapping[str, Columns], models: Sequence[str]) -> Figure:
         image = np.full((head.max() + 1, len(layers)), np.nan)
         image[head, column] = [CLASSES.index(name) for name in own["class"]]
         panel.imshow(image, cmap=colours, norm=norm, aspect="auto")
+        # Letters as high as a head's row, at most of 5 points; too small to read, they are left out.
+        size = min(5.0, 72 * panel.get_position().height * figure.get_figheight() / len(image))
         for x, y, role in zip(column, head, own["role"], strict=True):
-            panel.text(x, y, LETTERS.get(role, ""), ha="center", va="center", fontsize=5)
+            if size >= SMALLEST:
+                panel.text(x, y, LETTERS.get(role, ""), ha="center", va="center", fontsize=size)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         counts = Counter(own["class"].tolist())
-        panel.set_title("\n".join([model, ", ".join(f"{counts[name]} {name}" for name in CLASSES)]), fontsize=7)
-        count_axis(panel, "layer")
-    for row in panels:
-        row[0].set_ylabel("head")
+        told = ", ".join(f"{counts[name]} {name}" for name in CLASSES if counts[name])
+        # Among many models, the counts are those of heads_classes.csv alone.
+        title(panel, f"{model}\n{told}" if len(pairs) <= 4 else model, most=7)
+    figure.supxlabel("layer", fontsize=8)
+    figure.supylabel("head", fontsize=8)
     keys = [Line2D([], [], marker="s", linestyle="", color=colour, label=name) for name, colour in COLOURS.items()]
     keys += [
         Line2D([], [], marker=f"${letter}$", linestyle="", color="black", markersize=4, label=role.replace("_", " "))
         for role, letter in LETTERS.items()
     ]
-    figure.legend(handles=_by_row(keys, len(CLASSES)), ncols=len(CLASSES), loc="outside lower center")
+    figure.legend(handles=_by_row(keys, len(CLASSES)), ncols=len(CLASSES), loc="outside upper center")
     return figure
 
 
@@ -129,13 +139,17 @@ def plot_interaction(heads: Columns, relations: Sequence[Mapping[str, Any]], mod
         (found,) = [row for row in relations if (row["share"], row["against"]) == (share, against)]
         panel.set_title(_told(found), fontsize=7)
         panel.set(xlabel=NAMES[against], ylabel=NAMES[share])
+        # One axis of shares in all panels: of square roots, so that small ones are apart.
+        panel.set_yscale("function", functions=(lambda share: np.sqrt(np.clip(share, 0, None)), np.square))
+        panel.set_ylim(0, 1.02)
+        panel.set_yticks(SHARE_TICKS, [f"{tick:g}" for tick in SHARE_TICKS])
         colours = [COLOURS[name] for name in heads["class"]]
         panel.scatter(heads[against], heads[share], s=5, c=colours, linewidths=0)
         if against == "layer":
             count_axis(panel, "layer")
             _draw_means(panel, heads["layer"], heads[share])
         if not found["heads"]:
-            panel.set(xticks=[], yticks=[])
+            panel.set_xticks([])
             panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=GREY)
     keys = [Line2D([], [], marker="o", linestyle="", markersize=3, color=colour) for colour in COLOURS.values()]
     figure.legend(keys, COLOURS, ncols=len(keys), loc="outside lower center")

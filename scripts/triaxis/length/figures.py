@@ -14,7 +14,20 @@ from triaxis.base import tables
 from triaxis.length import summary
 from triaxis.length.components import Continued, continuation
 from triaxis.length.summary import Clouds, LossCurve, Passkeys
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, say
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEAST,
+    ORANGE,
+    PAGE,
+    VERMILION,
+    WIDTH,
+    legend_above,
+    panel_grid,
+    say,
+    title,
+)
 
 Array = NDArray[np.floating]
 
@@ -34,12 +47,6 @@ LOOK = {
 Key = tuple[str, str]
 
 
-def _panels(models: Sequence[str], columns: int = 1, height: float = 2.4) -> tuple[Figure, list[list[Axes]]]:
-    width = WIDTH if columns > 1 else 0.7 * WIDTH
-    figure, panels = plt.subplots(len(models), columns, figsize=(width, height * len(models)), squeeze=False)
-    return figure, panels.tolist()
-
-
 def _mark_training(panel: Axes, training_length: int, which: str) -> None:
     """A line where training ended; `which`: whether that length is the model's own."""
     label = "training length" + ("" if which == "the model's own" else " (override)")
@@ -53,15 +60,12 @@ def _lengths_axis(panel: Axes, lengths: Array) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     close = bool((lengths[1:] < 1.3 * lengths[:-1]).any())
     panel.tick_params(axis="x", labelrotation=90 if close else 45 if len(lengths) > 3 else 0)
-    panel.set_xlabel("length (tokens)")
 
 
 def _legend(figure: Figure, panel: Axes) -> None:
-    """The legend of a panel above the figure, which grows by its rows."""
+    """What one panel draws, as the legend of all."""
     handles, labels = panel.get_legend_handles_labels()
-    columns = round(4 * figure.get_figwidth() / WIDTH)
-    figure.set_figheight(figure.get_figheight() + 0.16 * (-(-len(labels) // columns) - 1))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    legend_above(figure, handles, labels)
 
 
 def _draw(
@@ -86,48 +90,52 @@ def plot_loss(
     training: Mapping[str, tuple[int, str]],
 ) -> Figure:
     """Loss against position by method at the longest length, the training length marked; band: its interval."""
-    figure, panels = _panels(models)
+    figure, panels = panel_grid(len(models), 1, 2.6, above=0.9, share_x="all", share_y="all", least=0.7)
     for (panel,), model in zip(panels, models, strict=True):
         for method in methods:
             own = curves[model, method]
             _draw(panel, method, own.position, own.loss, (own.low, own.high), size=2.5)
         _mark_training(panel, *training[model])
-        panel.set(xlabel="position (tokens)", ylabel="loss (nats a token)", title=model)
+        title(panel, model)
         panel.grid(axis="y", linewidth=0.3)
-    _legend(figure, panels[0][0])
+    figure.supxlabel("position (tokens)", fontsize=8)
+    figure.supylabel("loss (nats a token)", fontsize=8)
+    _legend(figure, panels[0, 0])
     return figure
 
 
 def plot_clouds(
     clouds: Mapping[str, Clouds], methods: Sequence[str], training: Mapping[str, tuple[int, str]]
 ) -> Figure:
-    """Outputs of one head in the reference's first two principal components: a row a method, a column a length."""
-    rows = [(model, method) for model in clouds for method in methods]
-    lengths = {model: sorted({length for _, length in own.points}) for model, own in clouds.items()}
-    columns = max(map(len, lengths.values()))
-    figure, panels = plt.subplots(
-        len(rows), columns, figsize=(WIDTH, 1.55 * len(rows) + 0.5), squeeze=False, sharex="all", sharey="all"
-    )
-    for row, (model, method) in zip(panels, rows, strict=True):
+    """Outputs of one head in the reference's first two principal components: a row a length, a column a method; of many
+    models, the longest length alone."""
+    rows = [(model, length) for model, own in clouds.items() for length in sorted({length for _, length in own.points})]
+    if len(rows) * LEAST + 0.8 > PAGE:
+        rows = [(model, max(length for _, length in own.points)) for model, own in clouds.items()]
+    figure, panels = panel_grid(len(rows), len(methods), 1.1, above=0.8, share_x="model", share_y="model", least=0.3)
+    for row, (model, length) in zip(panels, rows, strict=True):
         own = clouds[model]
-        for panel in row[len(lengths[model]) :]:
-            panel.set_axis_off()
-        for panel, length in zip(row, lengths[model], strict=False):
+        every = np.concatenate([own.reference, *own.points.values()])
+        for panel, method in zip(row, methods, strict=True):
+            panel.scatter(*own.reference.T, s=1.5, color=GREY, alpha=0.35, linewidths=0, rasterized=True)
             points = own.points[method, length]
-            panel.scatter(
-                *own.reference.T, s=3, color=GREY, alpha=0.35, linewidths=0, rasterized=True, label="reference"
-            )
-            panel.scatter(*points.T, s=4, color=LOOK[method][0], alpha=0.7, linewidths=0, rasterized=True)
-            beyond = " beyond" if length > training[model][0] else ""
-            panel.set_title(f"{length:,}{beyond}")
-            panel.set_xticks([])
-            panel.set_yticks([])
-        row[0].set_ylabel(method)
-    names = "; ".join(f"{model}, {own.name}" for model, own in clouds.items())
-    figure.suptitle(f"{names}: grey, outputs within the training length", fontsize=8)
+            panel.scatter(*points.T, s=2, color=LOOK[method][0], alpha=0.7, linewidths=0, rasterized=True)
+            panel.set(xticks=[], yticks=[], xlim=_ends(every[:, 0]), ylim=_ends(every[:, 1]))
+        beyond = "\n(beyond)" if length > training[model][0] else ""
+        name = f"{model}\n{own.name}\n{length:,} tokens{beyond}"
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=5.5)
+    for panel, method in zip(panels[0], methods, strict=True):
+        panel.set_title(method.replace("_", "_\n"), fontsize=5.5, pad=3)
     figure.supxlabel("first principal component", fontsize=8)
     figure.supylabel("second principal component", fontsize=8)
     return figure
+
+
+def _ends(values: Array) -> tuple[float, float]:
+    """Ends of an axis a little beyond all values."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.05 * (high - low) or 1.0
+    return low - room, high + room
 
 
 def plot_outliers(
@@ -141,23 +149,33 @@ def plot_outliers(
     rows: those of length.csv. Means over heads; band: the share's interval over sequences; dotted: what outputs like
     the reference's would have.
     """
-    figure, panels = _panels(models, 2)
+    figure, panels = panel_grid(len(models), 2, 2.3, above=1.0, share_x="all", least=0.7)
     for (share, energy), model in zip(panels, models, strict=True):
         for method in methods:
             own = _measured(rows, model, method, "outlier_share")
-            percent = {end: 100 * own[f"outlier_share{end}"] for end in ("", "_low", "_high")}
-            _draw(share, method, own["length"], percent[""], (percent["_low"], percent["_high"]))
+            _draw(
+                share,
+                method,
+                own["length"],
+                own["outlier_share"],
+                (own["outlier_share_low"], own["outlier_share_high"]),
+            )
             _draw(energy, method, own["length"], own["energy"])
         for panel, expected, label in (
-            (share, 100 * own["outlier_expected"][0], "outputs outside (%)"),
+            (share, own["outlier_expected"][0], "share of outputs outside"),
             (energy, 0, "energy distance"),
         ):
             panel.axhline(expected, color=GREY, linewidth=0.8, linestyle=":", label="expected of such outputs")
             _mark_training(panel, *training[model])
             _lengths_axis(panel, own["length"])
-            panel.set(ylabel=label, title=model)
-        share.set_ylim(bottom=0)
-    _legend(figure, panels[0][0])
+            title(panel, f"{model}, {label}")
+    # All shares on one axis, and all distances on another.
+    for column, bottom in zip(panels.T, (0, None), strict=True):
+        ends = np.array([panel.get_ylim() for panel in column])
+        for panel in column:
+            panel.set_ylim(ends[:, 0].min() if bottom is None else bottom, ends[:, 1].max())
+    figure.supxlabel("length (tokens)", fontsize=8)
+    _legend(figure, panels[0, 0])
     return figure
 
 
@@ -169,7 +187,7 @@ def plot_attention(
 ) -> Figure:
     """Entropy of attention, and mean and spread of the logits, against length; rows: those of length.csv."""
     names = {"entropy": "entropy (nats)", "logit_mean": "mean logit", "logit_sd": "deviation of logits"}
-    figure, panels = _panels(models, len(names), 2.2)
+    figure, panels = panel_grid(len(models), len(names), 2.1, above=1.0, share_x="all", least=0.7)
     for row, model in zip(panels, models, strict=True):
         for panel, (name, label) in zip(row, names.items(), strict=True):
             for method in methods:
@@ -177,9 +195,9 @@ def plot_attention(
                 _draw(panel, method, own["length"], own[name])
             _mark_training(panel, *training[model])
             _lengths_axis(panel, own["length"])
-            panel.set_ylabel(label)
-        row[0].set_title(model)
-    _legend(figure, panels[0][0])
+            title(panel, f"{model}\n{label}")
+    figure.supxlabel("length (tokens)", fontsize=8)
+    _legend(figure, panels[0, 0])
     return figure
 
 
@@ -200,80 +218,140 @@ def plot_components(
 
     errors: (model, method) -> error within and beyond the training length (heads of all layers,).
     """
-    keys = list(typical)
-    figure, panels = plt.subplots(max(len(keys), 1), 2, figsize=(WIDTH, 2.4 * max(len(keys), 1)), squeeze=False)
-    for row, key in zip(panels, keys, strict=False):
-        model, method = key
-        name, own = typical[key]
-        curve, scatter = row
-        curve.plot(own.distance, own.whole[0], color=VERMILION, label="fit of the whole length")
-        curve.plot(own.distance, own.inside[0], color=BLUE, linestyle="--", label="fit within the training length")
-        curve.plot(own.distance, own.closed[0], color=GREEN, linestyle=":", label="closed form, from within")
-        curve.axvline(training[model][0], color=GREY, linewidth=0.8, linestyle="--")
-        curve.set(xlabel="distance (tokens)", ylabel="distance component (logits)", title=f"{model}, {method}: {name}")
-        inside, beyond = errors[key]
-        scatter.scatter(inside, beyond, s=5, color=BLUE, alpha=0.6, linewidths=0)
-        finite = np.concatenate([inside, beyond])
-        finite = finite[np.isfinite(finite) & (finite > 0)]
-        if len(finite):
-            ends = [finite.min(), finite.max()]
-            scatter.plot(ends, ends, color=GREY, linewidth=0.6)
-        scatter.set(
-            xscale="log",
-            yscale="log",
-            xlabel="closed form's error within (logits)",
-            ylabel="and beyond",
-            title="all heads",
-        )
-        for axis in (scatter.xaxis, scatter.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_locator(NullLocator())
-    if keys:
-        _legend(figure, panels[0][0])
+    models = list(dict.fromkeys(model for model, _ in typical))
+    if not models:
+        return say("no method keeps true distances")
+    every = {model: [method for own, method in typical if own == model] for model in models}
+    # Of many models, the curves of one method alone; the errors are of all.
+    methods = {model: own if len(models) <= 3 else sorted(own, key="plain".__ne__)[:1] for model, own in every.items()}
+    wide = max(map(len, methods.values())) + 1
+    # Panels of one model fill rows; those of several have a row each.
+    across = min(wide, 3) if len(models) == 1 else wide
+    rows = -(-wide // across) * len(models)
+    figure, grid = panel_grid(rows, across, 1.9, above=1.2, least=0.7)
+    for row, model in zip(grid.reshape(len(models), -1), models, strict=True):
+        for panel in row[len(methods[model]) + 1 :]:
+            panel.set_axis_off()
+        for panel, method in zip(row, methods[model], strict=False):
+            name, own = typical[model, method]
+            for (label, colour, line), curve in zip(CURVES, (own.whole, own.inside, own.closed), strict=True):
+                panel.plot(own.distance, curve[0], line, color=colour, linewidth=0.8, label=label)
+            panel.axvline(training[model][0], color=GREY, linewidth=0.8, linestyle="--", label="training length")
+            panel.locator_params(nbins=3)
+            title(panel, f"{model}\n{method}, {name}", most=7)
+        scatter = row[len(methods[model])]
+        for method in every[model]:
+            inside, beyond = errors[model, method]
+            colour, mark, _ = LOOK[method]
+            scatter.scatter(inside, beyond, s=4, color=colour, marker=mark, alpha=0.5, linewidths=0, label=method)
+        _errors_axes(scatter, [errors[model, method] for method in every[model]])
+        title(scatter, f"{model}\nerrors of all heads", most=7)
+    figure.supxlabel("distance (tokens); last panel: closed form's error within training length (logits)", fontsize=8)
+    figure.supylabel("distance component (logits); last panel: error beyond", fontsize=8)
+    curves, last = grid.flat[0].get_legend_handles_labels(), grid.reshape(len(models), -1)[0, len(methods[models[0]])]
+    of_methods = last.get_legend_handles_labels()
+    legend_above(figure, [*curves[0], *of_methods[0]], [*curves[1], *of_methods[1]])
     return figure
 
 
+# What plot_components draws of a head: name, colour and line.
+CURVES = (
+    ("fit of the whole length", VERMILION, "-"),
+    ("fit within the training length", BLUE, "--"),
+    ("closed form, from within", GREEN, ":"),
+)
+
+
+def _errors_axes(panel: Axes, errors: Sequence[tuple[Array, Array]]) -> None:
+    """Logarithmic axes of errors, and the line of equal ones."""
+    values = np.concatenate([side for pair in errors for side in pair])
+    values = values[np.isfinite(values) & (values > 0)]
+    if len(values):
+        ends = [values.min(), values.max()]
+        panel.plot(ends, ends, color=GREY, linewidth=0.6)
+    panel.set(xscale="log", yscale="log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(numticks=4))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
 def plot_passkeys(grids: Mapping[Key, Passkeys], models: Sequence[str], methods: Sequence[str]) -> Figure:
-    """Share of passkeys given right by length and depth, and in each cell how many of how many: a panel a method."""
-    shown = [(model, method) for model in models for method in methods if (model, method) in grids]
+    """Share of passkeys given right, and in each cell how many of how many: a panel a method, by length and depth; of
+    many models, a panel a model, by length and method."""
+    shown = {key: grids[key] for model in models for method in methods if (key := (model, method)) in grids}
     if not shown:
         return say("no passkeys were asked for")
-    columns = min(len(shown), 4)
-    rows = -(-len(shown) // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 1.9 * rows + 0.3), squeeze=False)
-    for panel in panels.flat[len(shown) :]:
+    if len(shown) > MOST_GRIDS:
+        maps = {model: _by_method({key[1]: own for key, own in shown.items() if key[0] == model}) for model in models}
+        return _draw_passkeys(maps, "", 3)
+    maps = {
+        f"{model}\n{method}": (own.right, own.asked, own.lengths, [f"{depth:g}" for depth in own.depths])
+        for (model, method), own in shown.items()
+    }
+    return _draw_passkeys(maps, "depth", min(len(shown), 4))
+
+
+# Right, asked (rows, lengths), lengths and names of the rows.
+PasskeyMap = tuple[NDArray[np.integer], NDArray[np.integer], list[int], list[str]]
+# More panels have no place on a page.
+MOST_GRIDS = 20
+
+
+def _by_method(grids: Mapping[str, Passkeys]) -> PasskeyMap:
+    """One model's passkeys at all depths, a row a method."""
+    right, asked = (np.stack([getattr(own, name).sum(0) for own in grids.values()]) for name in ("right", "asked"))
+    return right, asked, next(iter(grids.values())).lengths, list(grids)
+
+
+def _draw_passkeys(maps: Mapping[str, PasskeyMap], name: str, columns: int) -> Figure:
+    rows = -(-len(maps) // columns)
+    height = min(1.9, (PAGE - 0.4) / rows)
+    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height * rows + 0.3), squeeze=False)
+    for panel in panels.flat[len(maps) :]:
         panel.set_axis_off()
-    for panel, (model, method) in zip(panels.flat, shown, strict=False):
-        own = grids[model, method]
-        image = panel.imshow(own.right / own.asked, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-        for (row, column), asked in np.ndenumerate(own.asked):
-            right = own.right[row, column]
-            colour = "black" if right > asked / 2 else "white"
-            panel.text(column, row, f"{right} of {asked}", ha="center", va="center", color=colour, fontsize=7)
-        panel.set_xticks(range(len(own.lengths)), [f"{length:,}" for length in own.lengths])
-        panel.set_yticks(range(len(own.depths)), [f"{depth:g}" for depth in own.depths])
-        panel.set(xlabel="length (tokens)", ylabel="depth", title=f"{model}\n{method}")
-    figure.colorbar(image, ax=panels, label="share right", pad=0.01)
+    for number, (panel, (told, (right, asked, lengths, names))) in enumerate(
+        zip(panels.flat, maps.items(), strict=False)
+    ):
+        image = panel.imshow(right / asked, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        size = float(np.clip(0.55 * 72 * height / (len(names) + 1.5), 3.5, 7))
+        for (row, column), count in np.ndenumerate(asked):
+            colour = "black" if right[row, column] > count / 2 else "white"
+            cell = f"{right[row, column]}/{count}"
+            panel.text(column, row, cell, ha="center", va="center", color=colour, fontsize=size)
+        panel.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths], fontsize=6)
+        panel.set_yticks(range(len(names)), names if name or number % columns == 0 else [], fontsize=min(6, size + 1))
+        title(panel, told)
+    figure.supxlabel("length (tokens)", fontsize=8)
+    figure.supylabel(name, fontsize=8)
+    figure.colorbar(image, ax=panels, label="share right", pad=0.01, shrink=min(1, 3 / figure.get_figheight()))
     return figure
 
 
 def plot_costs(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Figure:
-    """Time and memory of a sequence against length, by method; rows: those of length_costs.csv."""
+    """Time and memory of a sequence against length, by method: the median of the passes after a first one, with bars
+    from the fastest to the slowest; rows: those of length_costs.csv."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    figure, panels = _panels(models, 2)
-    for pair, model in zip(panels, models, strict=True):
+    figure, panels = panel_grid(len(models), 2, 2.3, above=1.0, share_x="all", least=0.7)
+    for (time, memory), model in zip(panels, models, strict=True):
         for method in methods:
             own = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-            length = np.array([row["length"] for row in own])
-            for panel, name in zip(pair, ("seconds", "memory_mb"), strict=True):
-                _draw(panel, method, length, np.array([row[name] for row in own]))
-        for panel, label in zip(pair, ("seconds", "peak memory (MiB)"), strict=True):
-            panel.set(xlabel="length (tokens)", ylabel=label, title=model)
+            at = {name: np.array([row[name] for row in own]) for name in COSTS}
+            _draw(time, method, at["length"], at["seconds"])
+            time.vlines(at["length"], at["fastest"], at["slowest"], color=LOOK[method][0], linewidth=0.8)
+            _draw(memory, method, at["length"], at["memory_mb"])
+        # A slow pass may be far off: its bar is cut.
+        time.set_ylim(top=1.5 * max(row["seconds"] for row in rows if row["model"] == model))
+        for panel, label in ((time, "seconds"), (memory, "peak memory (MiB)")):
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
-    _legend(figure, panels[0][0])
+            title(panel, f"{model}, {label}")
+    figure.supxlabel("length (tokens)", fontsize=8)
+    _legend(figure, panels[0, 0])
     return figure
+
+
+COSTS = ("length", "seconds", "fastest", "slowest", "memory_mb")
 
 
 def _training(files: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -12,7 +12,7 @@ from triaxis.attention.rope import Rotary, frequency_groups
 from triaxis.base import query, tables
 from triaxis.base.names import control_of, weights_of
 from triaxis.base.query import Columns, Files
-from triaxis.base.stats import finite_mean, mean_with_interval
+from triaxis.base.stats import finite_mean, interval, mean_with_interval
 from triaxis.mechanism.names import OWN, SCRAMBLED, SHARES
 
 Array = NDArray[np.float64]
@@ -22,18 +22,14 @@ Array = NDArray[np.float64]
 class Pairs:
     """The rotary pairs of a model's layers of one frequency table, averaged over sequences, these layers and heads.
 
-    Arrays (pairs,), slowest last. first_layer, layers: the first of these layers, and how many they are. f, g,
-    interaction: each pair's contribution, as a share of the variance of all logits of the model.
+    Arrays (pairs,), slowest last. first_layer, layers: the first of these layers, and how many they are. values: of
+    each of MEASURED, and of the ends of its interval over sequences, NAME_low and NAME_high.
     """
 
     first_layer: int
     layers: int
     turns: Array
-    norm_share: Array
-    key_constancy: Array
-    f: Array
-    g: Array
-    interaction: Array
+    values: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,12 @@ def pairs_of(pairs: str | Path) -> dict[str, list[Pairs]]:
     """model -> its rotary pairs, from pairs.csv: one for each frequency table, by first layer; NaN where every logit is
     constant."""
     rows = tables.read_columns(pairs)
-    names = ("turns", "norm_share", "key_constancy", "f", "g", "interaction")
+    names = [f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")]
     found: dict[str, list[Pairs]] = {}
     for model, first in sorted(set(zip(rows["model"].tolist(), rows["first_layer"].tolist(), strict=True))):
         own = query.where(rows, model=model, first_layer=first)
-        found.setdefault(model, []).append(Pairs(first, int(own["layers"][0]), *(own[name] for name in names)))
+        values = {name: own[name] for name in names}
+        found.setdefault(model, []).append(Pairs(first, int(own["layers"][0]), own["turns"], values))
     return found
 
 
@@ -94,31 +91,31 @@ FROM {query.stage()} WHERE first_token AND prefix = $length
 GROUP BY model, phases, layer, head ORDER BY model, phases, layer, head
 """
 
-# A model's rotary pairs over sequences, heads and the layers of one frequency table, first token included (patterns/):
-# pairs of one number have other frequencies in other tables. f, g, interaction: shares of the variance of all logits.
-PAIRS = f"""
+# A model's rotary pairs in each sequence, over heads and the layers of one frequency table, first token included
+# (patterns/): pairs of one number have other frequencies in other tables. f, g, interaction: parts of `variance`, that
+# of all logits of the sequence.
+PAIRS_BY_SEQUENCE = f"""
 WITH tables AS (
     SELECT unnest($models) AS model, unnest($layers)::SMALLINT AS layer,
            unnest($first_layers)::SMALLINT AS first_layer
 ), own AS (
     SELECT * FROM {query.stage()} JOIN tables USING (model, layer) WHERE first_token
 ), whole AS (
-    SELECT model, nullif(
-               sum(f_variance + g_variance + interaction_variance ORDER BY sequence, layer, head, pair), 0
-           ) AS variance
-    FROM own GROUP BY model
+    SELECT model, sequence, sum(f_variance + g_variance + interaction_variance ORDER BY layer, head, pair) AS variance
+    FROM own GROUP BY model, sequence
 )
-SELECT model, first_layer, count(DISTINCT layer) AS layers, pair,
-       first(frequency ORDER BY sequence, layer, head) AS frequency,
-       avg(turns ORDER BY sequence, layer, head) AS turns,
-       avg(norm_share ORDER BY sequence, layer, head) AS norm_share,
-       avg(key_constancy ORDER BY sequence, layer, head) AS key_constancy,
-       sum(f_variance ORDER BY sequence, layer, head) / any_value(variance) AS f,
-       sum(g_variance ORDER BY sequence, layer, head) / any_value(variance) AS g,
-       sum(interaction_variance ORDER BY sequence, layer, head) / any_value(variance) AS interaction
-FROM own JOIN whole USING (model) WHERE pair IS NOT NULL
-GROUP BY model, first_layer, pair ORDER BY model, first_layer, pair
+SELECT model, first_layer, count(DISTINCT layer) AS layers, pair, sequence,
+       first(frequency ORDER BY layer, head) AS frequency, avg(turns ORDER BY layer, head) AS turns,
+       avg(norm_share ORDER BY layer, head) AS norm_share, avg(key_constancy ORDER BY layer, head) AS key_constancy,
+       sum(f_variance ORDER BY layer, head) AS f, sum(g_variance ORDER BY layer, head) AS g,
+       sum(interaction_variance ORDER BY layer, head) AS interaction, any_value(variance) AS variance
+FROM own JOIN whole USING (model, sequence) WHERE pair IS NOT NULL
+GROUP BY model, first_layer, pair, sequence ORDER BY model, first_layer, pair, sequence
 """
+# What pairs.csv says of each pair, with the ends of its interval: the last three as shares of the variance of all
+# logits of the model.
+MEANS, PARTS = ("norm_share", "key_constancy"), ("f", "g", "interaction")
+MEASURED = (*MEANS, *PARTS)
 
 # Quartiles over heads, each averaged over sequences, of the key components' correlation (dummies/).
 DUMMY_QUARTILES = f"""
@@ -271,6 +268,31 @@ def additive_by_prefix(queries: Columns, models: Sequence[str], samples: int, se
                 row |= mean_with_interval(f"mean_{name}", own[name], samples, seed)
             rows.append(row)
     return rows
+
+
+def pairs_by_frequency(patterns: Files, layers: Mapping[str, list[Any]], samples: int, seed: int) -> list[dict]:
+    """The rows of pairs.csv, one a (model, frequency table, pair), with bootstrap intervals over sequences; layers: as
+    `frequency_tables` has them."""
+    found = query.columns(PAIRS_BY_SEQUENCE, files=patterns, **layers)
+    keys = list(zip(*(found[name].tolist() for name in ("model", "first_layer", "pair")), strict=True))
+    rows = []
+    for model, first, pair in dict.fromkeys(keys):
+        own = query.where(found, model=model, first_layer=first, pair=pair)
+        row: dict[str, Any] = {"model": model, "first_layer": first, "layers": int(own["layers"][0]), "pair": pair}
+        row |= {"frequency": float(own["frequency"][0]), "turns": finite_mean(own["turns"])}
+        for name in MEANS:
+            row |= mean_with_interval(name, own[name], samples, seed)
+        varied = own["variance"].sum() > 0
+        for name in PARTS:
+            low, high = interval((own[name], own["variance"]), _shares, samples, seed) if varied else (np.nan, np.nan)
+            row |= {name: _ratio(own[name], own["variance"]), f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return rows
+
+
+def _shares(part: NDArray, whole: NDArray, axis: int = -1) -> NDArray:
+    with np.errstate(invalid="ignore"):  # 0 / 0, where every sequence drawn is constant
+        return part.sum(axis) / whole.sum(axis)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> float:

@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from triaxis.base.checkpoints import TRAIN, measured_models, with_weights
 from triaxis.base.errors import UserError
 from triaxis.base.names import entry_of
 from triaxis.base.source_text import parse_source
 from triaxis.model.published import read_config
+from triaxis.model.size import parameters_of
 from triaxis.text.sources import fetch_hub_config, fetch_model_files, read_lock
 from triaxis.training.architecture import make_config
 
@@ -37,8 +37,6 @@ class Size:
 
 def size_of(config: PreTrainedConfig) -> Size:
     """The sizes of a model from its configuration alone: no weight is loaded or made."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     text = config.get_text_config()
     heads = text.num_attention_heads
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -50,7 +48,7 @@ def size_of(config: PreTrainedConfig) -> Size:
         head_dim=head_dim,
         pairs=int(head_dim * partial) // 2,
         width=text.hidden_size,
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        parameters=parameters_of(config),
     )
 
 

@@ -7,11 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import NDArray
 
 from triaxis.base.query import Columns
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH, count_axis
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, PAGE, VERMILION, WIDTH, count_axis, legend_above, title
 from triaxis.surgery import summary
 from triaxis.surgery.summary import Losses, Steps
 
@@ -27,6 +28,8 @@ CHANGES = {
     "masked": (VERMILION, 1.04),
     "fixed phase": (GREEN, 1.13),
 }
+# Panels of `plot_surgery` beside each other, at most.
+ACROSS = 5
 ENDS = ("added", "added_low", "added_high")
 SHARES = {"f": ("black", "-"), "g": ("black", ":"), "interaction": (GREY, "--")}
 
@@ -36,34 +39,41 @@ LINEAR = 0.01  # nats a token
 
 
 def plot_surgery(losses: Mapping[str, Losses]) -> Figure:
-    """Loss that each variant, all layers replaced, adds, with its interval over sequences; one panel row a kind."""
+    """Loss that each variant, all layers replaced, adds, with its interval over sequences: a panel a model, in which a
+    colour is a kind; all on one scale."""
     first = next(iter(losses.values()))
     kinds = [kind for kind in KINDS if kind in first.kinds]
     order = [variant for kind in kinds for variant, own in zip(first.variants, first.kinds, strict=True) if own == kind]
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.8, 0.21 * len(order) + 1.0))
-    for number, (model, own) in enumerate(losses.items()):
-        colour = CYCLE[number % len(CYCLE)]
-        shift = 0.15 * (number - (len(losses) - 1) / 2)
-        shown = [n for n, variant in enumerate(own.variants) if variant in order]
-        places = shift + np.array([order.index(own.variants[n]) for n in shown])
-        errors = np.maximum(np.stack([own.added - own.low, own.high - own.added])[:, shown], 0)
-        panel.errorbar(own.added[shown], places, xerr=errors, fmt="o", color=colour, markersize=3.5, label=model)
-    chosen = {own.chosen for own in losses.values()}
-    labels = [f"{variant} (chosen)" if {variant} == chosen else variant for variant in order]
-    panel.set_yticks(np.arange(len(order)), labels)
-    panel.invert_yaxis()
-    _loss_axis(panel, "x")
-    kind_of = dict(zip(first.variants, first.kinds, strict=True))
-    for place, (before, after) in enumerate(pairwise(order)):
-        if kind_of[before] != kind_of[after]:
-            panel.axhline(place + 0.5, color=GREY, linewidth=0.4)
-    for kind in kinds:
-        middle = float(np.mean([place for place, variant in enumerate(order) if kind_of[variant] == kind]))
-        panel.text(1.01, middle, kind, transform=panel.get_yaxis_transform(), va="center", color=GREY)
-    _loss_limits(panel, "x", [values for own in losses.values() for values in (own.added, own.low, own.high)])
-    panel.set_xlabel(f"loss added (nats a token; linear below {LINEAR:g})")
-    panel.grid(axis="x", linewidth=0.3)
-    figure.legend(*panel.get_legend_handles_labels(), ncols=2, loc="outside upper center")
+    across = min(len(losses), ACROSS)
+    rows = -(-len(losses) // across)
+    height = min(0.16 * len(order) + 0.5, (PAGE - 0.7) / rows)
+    size = (WIDTH * (0.75 if across == 1 else 1), rows * height + 0.5)
+    figure, grid = plt.subplots(rows, across, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for panel, (model, own) in zip(grid.flat, losses.items(), strict=False):
+        for place, variant in enumerate(order):
+            n = own.variants.index(variant)
+            colour = CYCLE[kinds.index(own.kinds[n])]
+            error = np.maximum([[own.added[n] - own.low[n]], [own.high[n] - own.added[n]]], 0)
+            filling = "full" if variant == own.chosen else "none"
+            look = {"fmt": "o", "markersize": 3, "fillstyle": filling, "elinewidth": 0.8}
+            panel.errorbar([own.added[n]], [place], xerr=error, color=colour, **look)
+        _loss_axis(panel, "x")
+        for place, (before, after) in enumerate(pairwise(order)):
+            if first.kinds[first.variants.index(before)] != first.kinds[first.variants.index(after)]:
+                panel.axhline(place + 0.5, color=GREY, linewidth=0.4)
+        panel.grid(axis="x", linewidth=0.3)
+        panel.tick_params(axis="x", labelsize=8 if across < 3 else 6)
+        panel.tick_params(axis="y", labelsize=min(8.0, 60 * height / (len(order) + 4)))
+        title(panel, model)
+    for panel in grid.flat[len(losses) :]:
+        panel.set_axis_off()
+    grid[0, 0].set_yticks(np.arange(len(order)), order)
+    grid[0, 0].set_ylim(len(order) - 0.5, -0.5)
+    _loss_limits(grid[0, 0], "x", [values for own in losses.values() for values in (own.added, own.low, own.high)])
+    figure.supxlabel(f"loss added (nats a token; linear below {LINEAR:g})", fontsize=8)
+    handles = [Line2D([], [], marker="s", linestyle="", markersize=4, color=CYCLE[n]) for n in range(len(kinds))]
+    handles.append(Line2D([], [], marker="o", linestyle="", markersize=3, color=GREY))
+    legend_above(figure, handles, [*kinds, "filled: the chosen form"])
     return figure
 
 
@@ -138,7 +148,7 @@ def plot_steps(steps: Steps) -> Figure:
     heads.axhline(0, color=GREY, linewidth=0.5)
     count_axis(heads, "head")
     heads.set(ylabel="loss added (nats a token)", title="one head replaced")
-    heads.legend()
+    heads.legend(ncols=min(4, len(steps.heads)), loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=6)
     return figure
 
 

@@ -7,11 +7,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from triaxis.base.query import Columns, where
-from triaxis.report.style import BLUE, GREEN, GREY, VERMILION, WIDTH, count_axis, filled, trained_and_control
+from triaxis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
+    WIDTH,
+    filled,
+    legend_above,
+    name_row,
+    panel_grid,
+    title,
+    trained_and_control,
+)
 from triaxis.tolerance import summary
 from triaxis.tolerance.summary import Curve
 
@@ -38,22 +51,22 @@ def plot_tolerance(ratios: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Perplexity, relative to the plain run's, by fraction: all perturbations in one panel a model; ratios: model ->
     perturbation."""
     pairs = trained_and_control(list(ratios))
-    figure, panels = plt.subplots(
-        len(pairs), 2, figsize=(WIDTH, 2.5 * len(pairs)), squeeze=False, sharey="row", sharex=True
-    )
+    figure, panels = panel_grid(len(pairs), 2, 2.3, above=0.9, share_x="all", share_y="all", least=0.7)
     for panel, model in filled(panels, pairs):
         for perturbation, curve in ratios[model].items():
             colour = COLOURS[perturbation]
-            panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=3, label=perturbation)
+            panel.plot(curve.fraction, curve.value, "o-", color=colour, markersize=2.5)
             panel.fill_between(curve.fraction, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
         panel.set_yscale("log", base=2)
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         mark_fractions(panel, next(iter(ratios[model].values())).fraction)
-        panel.set_title(model)
+        panel.set_xlabel("")
+        title(panel, model)
         panel.axhline(1, color=GREY, linewidth=0.5, zorder=0)
-    for row in panels:
-        row[0].set_ylabel("perplexity ratio")
-        row[0].legend(loc="upper left")
+    figure.supylabel("perplexity ratio", fontsize=8)
+    figure.supxlabel("fraction of words moved, p", fontsize=8)
+    shown = [name for name in COLOURS if any(name in own for own in ratios.values())]
+    legend_above(figure, [Line2D([], [], color=COLOURS[name], marker="o", markersize=2.5) for name in shown], shown)
     return figure
 
 
@@ -61,13 +74,8 @@ def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integ
     """Cosine of perturbed and plain attention output by layer, a line a fraction, a panel a (model, perturbation)."""
     models, perturbations = (list(dict.fromkeys(key[n] for key in cosines)) for n in (0, 1))
     perturbations = [perturbation for perturbation in COLOURS if perturbation in perturbations]
-    figure, panels = plt.subplots(
-        len(models),
-        len(perturbations),
-        figsize=(WIDTH, 1.9 * len(models) + 0.4),
-        squeeze=False,
-        sharex="row",
-        sharey="row",
+    figure, panels = panel_grid(
+        len(models), len(perturbations), 1.8, above=1.0, share_x="model", share_y="all", least=0.6
     )
     fractions = np.unique(np.concatenate([fractions[fractions > 0] for fractions, _, _ in cosines.values()]))
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.95, len(fractions)))
@@ -76,13 +84,14 @@ def plot_cosines(cosines: Mapping[tuple[str, str], tuple[Array, NDArray[np.integ
             own, layers, values = cosines[model, perturbation]
             for fraction, line in zip(own, values, strict=True):
                 if fraction > 0:
-                    colour = colours[np.searchsorted(fractions, fraction)]
-                    panel.plot(layers, line, "o-", color=colour, markersize=1.5, label=f"{fraction:g}")
-            panel.set_title(f"{model}, {perturbation}" if perturbation == perturbations[0] else perturbation)
-            count_axis(panel, "layer")
-        row[0].set_ylabel("cosine of attention output")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, title="p", loc="outside right center")
+                    panel.plot(layers, line, "o-", color=colours[np.searchsorted(fractions, fraction)], markersize=1.2)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+            panel.text(0.03, 0.03, perturbation, transform=panel.transAxes, fontsize=5.5)
+        name_row(row, model)
+    figure.supxlabel("layer", fontsize=8)
+    figure.supylabel("cosine of attention output", fontsize=8)
+    handles = [Line2D([], [], color=colour, marker="o", markersize=2) for colour in colours]
+    legend_above(figure, handles, [f"p = {fraction:g}" for fraction in fractions])
     return figure
 
 
@@ -105,14 +114,14 @@ def plot_predictors(heads: Columns, ranks: Mapping[str, Columns]) -> Figure:
     figure.colorbar(points, ax=panels[0], label="layer", ticks=MaxNLocator(integer=True))
     order = ranks["head"]["predictor"][ranks["head"]["cost"] == "kl"].tolist()
     shown = (("rank", "head", "all heads"), ("within", "head", "within layers"), ("rank", "layer", "layers"))
-    for panel, (name, unit, title) in zip(panels[1:], shown, strict=True):
+    for panel, (name, unit, told) in zip(panels[1:], shown, strict=True):
         for cost, (colour, shift, label) in COSTS.items():
             own = where(ranks[unit], cost=cost)
             errors = np.maximum(np.stack([own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]]), 0)
             places = np.arange(len(order)) + shift
             panel.errorbar(own[name], places, xerr=errors, fmt="o", color=colour, markersize=3, label=label)
         panel.axvline(0, color=GREY, linewidth=0.5, zorder=0)
-        panel.set(xlim=(-1.05, 1.05), title=title, yticks=np.arange(len(order)), yticklabels=[])
+        panel.set(xlim=(-1.05, 1.05), title=told, yticks=np.arange(len(order)), yticklabels=[])
         panel.invert_yaxis()
     panels[1].set_yticklabels([name.replace("_", " ") for name in order])
     panels[2].set_xlabel("rank correlation with the cost")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from triaxis.base import tables
-from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, VERMILION, WIDTH
+from triaxis.report.style import BLUE, GREEN, GREY, ORANGE, PAGE, VERMILION, WIDTH, colours, legend_above
 from triaxis.training import summary
 from triaxis.training.summary import BEYOND, DISPLACED, LOSS
 
@@ -85,7 +85,7 @@ def plot_training(courses: Courses, settled: Sequence[float]) -> Figure:
     """
     steps = sorted({int(step) for own in courses[LOSS].values() for at, _ in own.values() for step in at})
     layers = sorted({layer for own in courses.values() for layer in own if layer is not None})
-    colours = mpl.cm.ScalarMappable(Normalize(0, max([*layers, 1])), "viridis")
+    scale = mpl.cm.ScalarMappable(Normalize(0, max([*layers, 1])), "viridis")
     figure, grid = plt.subplots(5, 3, figsize=(WIDTH, 8.6), sharex=True)
     panels = dict(zip(PANELS, grid.flat, strict=False))
     for measure, panel in panels.items():
@@ -95,7 +95,7 @@ def plot_training(courses: Courses, settled: Sequence[float]) -> Figure:
         else:
             for layer, own in courses.get(measure, {}).items():
                 if layer is not None:
-                    _draw(panel, own, color=colours.to_rgba(np.array(layer)), linewidth=0.8)
+                    _draw(panel, own, color=scale.to_rgba(np.array(layer)), linewidth=0.8)
             if None in courses.get(measure, {}):
                 _draw(panel, courses[measure][None], color="black", linewidth=1.4)
         for step in settled:
@@ -114,8 +114,8 @@ def plot_training(courses: Courses, settled: Sequence[float]) -> Figure:
     by_layer.plot([], [], color="black", linewidth=1.4, label="all layers")
     by_layer.plot([], [], color="black", linewidth=0.5, linestyle=":", label="the loss has settled")
     by_layer.legend(loc="upper center")
-    scale = by_layer.inset_axes((0.1, 0.35, 0.8, 0.07))
-    figure.colorbar(colours, cax=scale, orientation="horizontal", label="layer", ticks=MaxNLocator(integer=True))
+    bar = by_layer.inset_axes((0.1, 0.35, 0.8, 0.07))
+    figure.colorbar(scale, cax=bar, orientation="horizontal", label="layer", ticks=MaxNLocator(integer=True))
     for panel in list(panels.values())[-3:]:
         panel.tick_params(labelbottom=True)
     figure.supxlabel("training step", fontsize=8)
@@ -133,10 +133,9 @@ def training(table: str, settling: str, model: str) -> Figure:
 def training_loss(table: str) -> Figure:
     """The losses of what was trained here, on training and on held-out text, from training_loss.csv."""
     rows = tables.from_csv(table)
-    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.5))
-    colours = (BLUE, ORANGE, GREEN, VERMILION, GREY)
-    for number, series in enumerate(dict.fromkeys(row["series"] for row in rows)):
-        colour = colours[number % len(colours)]
+    figure, panel = plt.subplots(figsize=(WIDTH, 2.5))
+    every = list(dict.fromkeys(row["series"] for row in rows))
+    for series, colour in zip(every, colours(len(every)), strict=True):
         for text, style in (("training", "-"), ("held out", "o")):
             own = [row for row in rows if (row["series"], row["text"]) == (series, text)]
             look = {"linewidth": 0.8} if text == "training" else {"markersize": 3, "markeredgecolor": "white"}
@@ -144,7 +143,7 @@ def training_loss(table: str) -> Figure:
             panel.plot(steps, losses, style, color=colour, label=f"{series}, {text}", **look)
     step_axis(panel, sorted({int(row["step"]) for row in rows if row["text"] == "held out"}))
     panel.set(xlabel="training step", ylabel="loss (nats a token)")
-    panel.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    legend_above(figure, *panel.get_legend_handles_labels())
     return figure
 
 
@@ -154,7 +153,7 @@ def criteria(table: str) -> Figure:
     rows = tables.from_csv(table)
     lines, costs = list(dict.fromkeys((row["entry"], row["among"]) for row in rows)), list(COSTS)
     costs = [cost for cost in costs if any(row["cost"] == cost for row in rows)]
-    height = 0.75 + 1.9 * len(lines)
+    height = min(PAGE, 0.75 + 1.9 * len(lines))
     figure, grid = plt.subplots(len(lines), len(costs), figsize=(WIDTH, height), squeeze=False, sharex=True)
     for (entry, among), line in zip(lines, grid, strict=True):
         for cost, panel in zip(costs, line, strict=True):

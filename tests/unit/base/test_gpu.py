@@ -4,7 +4,6 @@ import pytest
 
 from triaxis.base import gpu
 
-
 CASES = [
     ([], None, False),
     (["nvidia0"], None, True),

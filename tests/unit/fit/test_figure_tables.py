@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from triaxis.attention.rope import Rotary
-from triaxis.base import query
+from triaxis.base import query, tables
 from triaxis.base.errors import UserError
 from triaxis.fit import summary
 from triaxis.mechanism import figures
@@ -68,13 +68,15 @@ def test_a_head_without_a_value_is_nan(written):
     np.testing.assert_array_equal(r, [[np.nan], [0.5]])
 
 
-def pattern_rows(turns_of_layers: list[list[float]], shares: dict[str, float]) -> list[dict]:
-    """patterns/ of two sequences: layer -> the turns of its pairs; a head a layer, whose norm_share is its number."""
+def pattern_rows(turns_of_layers: list[list[float]], shares: dict[str, float], sequences: int) -> list[dict]:
+    """patterns/: layer -> the turns of its pairs; a head a layer, whose norm_share is its number. Of more than two
+    sequences, each has more of f than the one before."""
     return [
         {"sequence": n, "layer": layer, "head": 0, "first_token": first, "pair": pair, "turns": turns}
         | {"frequency": turns / 100, "norm_share": float(layer), "key_constancy": 0.25}
         | (shares if first else dict.fromkeys(shares, 9.0))
-        for n in (0, 1)
+        | ({"f_variance": 1.0 + n} if first and sequences > 2 else {})
+        for n in range(sequences)
         for first in (True, False)
         for layer, own in enumerate(turns_of_layers)
         for pair, turns in enumerate(own)
@@ -93,25 +95,57 @@ def frequency_tables(frequencies: list[list[float]]) -> dict[str, list]:
 SHARES = {"f_variance": 1.0, "g_variance": 2.0, "interaction_variance": 1.0}
 
 
-def test_pairs_are_shares_of_all_variance_and_slow_turns_keep_their_digits(written):
+@pytest.fixture
+def pairs_table(tmp_path):
+    """pairs_table(turns of layers, sequences) -> pairs.csv of two models."""
+
+    def write(turns: list[list[float]], sequences: int = 2) -> Path:
+        files = []
+        for model in ("7", "a"):
+            (tmp_path / f"model={model}").mkdir()
+            files.append(tmp_path / f"model={model}" / "shard-0000.parquet")
+            rows = pattern_rows(turns, SHARES, sequences)
+            pq.write_table(pa.Table.from_pylist(rows), files[-1])
+        rows = mechanism.pairs_by_frequency(files, frequency_tables(turns), 100, 0)
+        (tmp_path / "pairs.csv").write_text(tables.to_csv(rows))
+        return tmp_path / "pairs.csv"
+
+    return write
+
+
+def test_pairs_are_shares_of_all_variance_and_slow_turns_keep_their_digits(pairs_table):
     turns = [[40.0, 1 / 3e7]]
-    table = written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns))
-    (pairs,) = mechanism.pairs_of(table)["7"]
+    (pairs,) = mechanism.pairs_of(pairs_table(turns))["7"]
     assert (pairs.first_layer, pairs.layers) == (0, 1)
     np.testing.assert_array_equal(pairs.turns, [40.0, 1 / 3e7])
-    np.testing.assert_array_equal([pairs.f, pairs.g, pairs.interaction], [[1 / 8] * 2, [1 / 4] * 2, [1 / 8] * 2])
+    shares = [pairs.values[name] for name in ("f", "g", "interaction")]
+    np.testing.assert_array_equal(shares, [[1 / 8] * 2, [1 / 4] * 2, [1 / 8] * 2])
 
 
-def test_pairs_are_averaged_over_layers_of_one_frequency_table(written):
+def test_pairs_have_intervals_over_sequences_from_five_on(pairs_table):
+    (pairs,) = mechanism.pairs_of(pairs_table([[40.0, 2.0]], sequences=5))["7"]
+    for name in ("norm_share", "key_constancy", "f", "g", "interaction"):
+        low, middle, high = (pairs.values[f"{name}{end}"] for end in ("_low", "", "_high"))
+        assert (low <= middle).all() and (middle <= high).all()
+    # Its share of the whole differs from one sequence to another.
+    assert (pairs.values["f_low"] < pairs.values["f_high"]).all()
+
+
+def test_pairs_of_few_sequences_have_no_interval(pairs_table):
+    (pairs,) = mechanism.pairs_of(pairs_table([[40.0, 2.0]]))["7"]
+    assert np.isnan(pairs.values["f_low"]).all() and np.isfinite(pairs.values["f"]).all()
+
+
+def test_pairs_are_averaged_over_layers_of_one_frequency_table(pairs_table):
     """As in Gemma 3, whose windowed and whole layers turn their pairs at other frequencies."""
     turns = [[40.0, 2.0], [10.0, 0.5], [40.0, 2.0]]
-    table = written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns))
+    table = pairs_table(turns)
     for local, whole in (mechanism.pairs_of(table)[model] for model in ("7", "a")):
         assert (local.first_layer, local.layers, whole.first_layer, whole.layers) == (0, 2, 1, 1)
         np.testing.assert_array_equal(local.turns, [40, 2])
         np.testing.assert_array_equal(whole.turns, [10, 0.5])
-        np.testing.assert_array_equal([local.norm_share, whole.norm_share], [[1, 1], [1, 1]])  # of 0 and 2, and of 1
-        np.testing.assert_allclose([local.f, whole.f], [[1 / 12] * 2, [1 / 24] * 2])
+        np.testing.assert_array_equal([own.values["norm_share"] for own in (local, whole)], 1)  # of 0 and 2, and of 1
+        np.testing.assert_allclose([own.values["f"] for own in (local, whole)], [[1 / 12] * 2, [1 / 24] * 2])
     assert (
         table.read_text()
         .splitlines()[0]
@@ -119,18 +153,17 @@ def test_pairs_are_averaged_over_layers_of_one_frequency_table(written):
     )
 
 
-def test_figures_of_pairs_have_a_line_for_each_frequency_table(written):
+def test_figures_of_pairs_have_a_line_for_each_frequency_table(pairs_table):
     turns = [[40.0, 2.0], [10.0, 0.5], [40.0, 2.0]]
-    pairs = mechanism.pairs_of(written(mechanism.PAIRS, pattern_rows(turns, SHARES), **frequency_tables(turns)))
+    pairs = mechanism.pairs_of(pairs_table(turns))
     for figure in (figures.plot_pairs(pairs), figures.plot_contributions(pairs)):
         panel = figure.axes[0]
-        drawn = {tuple(line.get_xdata()) for line in panel.get_lines() if len(line.get_xdata()) and line.get_label()}
+        drawn = {tuple(line.get_xdata()) for line in panel.get_lines() if len(line.get_xdata())}
         assert {(40.0, 2.0), (10.0, 0.5)} <= drawn
-        labels = [text.get_text() for text in panel.get_legend().get_texts()]
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels[-2:] == ["layers like 0: 2", "layers like 1: 1"]
         plt.close(figure)
-    (totals,) = [label for label in labels if label.startswith("f: position")]
-    assert totals == "f: position, 0.250"
+    assert panel.get_title() == "7\nf 0.25, g 0.50, interaction 0.25"
 
 
 def test_dummies_are_quartiles_over_heads(written):

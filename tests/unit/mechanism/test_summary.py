@@ -6,7 +6,7 @@ import pytest
 
 from triaxis.attention import rope_file
 from triaxis.attention.schema import ROPE
-from triaxis.base import parquet, query
+from triaxis.base import parquet, query, tables
 from triaxis.base.stats import weighted_correlation
 from triaxis.logits import features_file
 from triaxis.mechanism.closed_form import closed_form
@@ -17,13 +17,13 @@ from triaxis.mechanism.schema import ADDITIVITY
 from triaxis.mechanism.summary import (
     ADDITIVE,
     DUMMY_QUARTILES,
-    PAIRS,
     additive_by_head,
     additive_by_prefix,
     additivity_by_sequence,
     dummies_of,
     frequency_tables,
     mechanism_by_model,
+    pairs_by_frequency,
     pairs_of,
 )
 from triaxis.mechanism.surface import typical_surface
@@ -197,15 +197,19 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
     written = {}
     for name, (sql, stage) in {
         "additive": (ADDITIVE, "additivity"),
-        "pairs": (PAIRS, "patterns"),
+        "pairs": (None, "patterns"),
         "dummies": (DUMMY_QUARTILES, "dummies"),
     }.items():
         for models in (["still"], ["still", "m"]):
             own = [file for file in files(tmp_path, stage) if file.parent.name.removeprefix("model=") in models]
             written[name, len(models)] = tmp_path / f"{name}-{len(models)}.csv"
-            shared = {model: dict.fromkeys(range(2), rotary) for model in models}
-            parameters = {"additive": {"length": LENGTH}, "pairs": frequency_tables(shared)}.get(name, {})
-            query.write_csv(written[name, len(models)], sql, own, **parameters)
+            if sql is None:
+                shared = {model: dict.fromkeys(range(2), rotary) for model in models}
+                rows = pairs_by_frequency(own, frequency_tables(shared), 10, 0)
+                written[name, len(models)].write_text(tables.to_csv(rows))
+            else:
+                parameters = {"length": LENGTH} if name == "additive" else {}
+                query.write_csv(written[name, len(models)], sql, own, **parameters)
     for models in (1, 2):
         r, pairs, dummies = (
             read(written[name, models])
@@ -215,10 +219,13 @@ def test_figures_read_what_constant_logits_leave(tmp_path):
                 ("dummies", dummies_of),
             )
         )
-        assert np.isnan(r["still"]).all() and all(np.isnan(own.f).all() for own in pairs["still"])
+        assert np.isnan(r["still"]).all() and all(np.isnan(own.values["f"]).all() for own in pairs["still"])
         assert np.isnan(dummies["still"].key_correlation).all()
     assert np.isnan(r["m"][0]).all() and np.isfinite(r["m"][1]).all()
-    assert all(np.isfinite(own.f).all() for own in pairs["m"]) and np.isfinite(dummies["m"].key_correlation).all()
+    assert (
+        all(np.isfinite(own.values["f"]).all() for own in pairs["m"])
+        and np.isfinite(dummies["m"].key_correlation).all()
+    )
 
 
 def test_a_surface_is_of_a_head_with_a_value_or_there_is_none(tmp_path):

@@ -46,7 +46,7 @@ METHOD = {"method": "plain", "length": 4}
 STAGES: dict[str, tuple[pa.Schema, list[dict]]] = {
     "fits": (FITS, [KEY | {"prefix": 8, "axes": axes, "r": 0.5} for axes in COMBINATIONS]),
     "sums": (SUMS, [KEY | {"axis": "all", "count": 3, "total": 1.0, "squares": 9.0}]),
-    "components": (COMPONENTS, [KEY | {"axis": "distance", "index": n, "value": n} for n in (0, 1)]),
+    "components": (COMPONENTS, [KEY | {"axis": "distance", "index": n, "value": n} for n in range(9)]),
     "additivity": (mechanisms.ADDITIVITY, [KEY | {"phases": phases} for phases in ("own", "scrambled")]),
     "dummies": (
         mechanisms.DUMMIES,
@@ -106,6 +106,8 @@ def files(tmp_path: Path) -> Callable[[str], list[Path]]:
     return write
 
 
+# Of pairs.csv: the layers of each model and their frequency tables.
+LAYERS = {"models": MODELS, "layers": [KEY["layer"]] * len(MODELS), "first_layers": [KEY["layer"]] * len(MODELS)}
 ROWS: dict[str, Callable] = {
     "fits_by_model": lambda files: fit.fits_by_model(fit.by_sequence(files("fits")), "key", MODELS, 10, 0),
     "fits_by_prefix": lambda files: fit.fits_by_prefix(
@@ -130,6 +132,7 @@ ROWS: dict[str, Callable] = {
         10,
         0,
     ),
+    "pairs_by_frequency": lambda files: mechanism.pairs_by_frequency(files("patterns"), LAYERS, 10, 0),
     "costs": lambda files: length.costs(files("costs"), MODELS, ["plain"]),
     "by_band": lambda files: surgery.by_band(files("bands"), files("patterns"), MODELS, 10, 0),
     "costs_by_head": lambda files: tolerance.costs_by_head(files("perturbed_heads"), files("predictors")),
@@ -141,7 +144,7 @@ ROWS: dict[str, Callable] = {
     "by_condition": lambda files: by_condition(files("tasks"), MODELS, ["cloze"], 10, 0),
 }
 KEYS: dict[str, Callable] = {
-    "distance_by_layer": lambda files: list(fit.distance_by_layer(files("components"))[1]),
+    "distance_by_depth": lambda files: list(fit.distance_by_depth(files("components"))),
     "curves_of": lambda files: [model for model, _ in length.curves_of(files("continued"))],
     "loss_curves": lambda files: [model for model, _ in length.loss_curves(files("losses"), 10, 0)],
     "passkey_grids": lambda files: [model for model, _ in length.passkey_grids(files("passkeys"))],
@@ -159,11 +162,7 @@ def test_a_reader_of_a_stage_keeps_a_models_name(reader: str, files) -> None:
     assert KEYS[reader](files) == MODELS
 
 
-# Of PAIRS: the layers of each model and their frequency tables.
-LAYERS = {"models": MODELS, "layers": [KEY["layer"]] * len(MODELS), "first_layers": [KEY["layer"]] * len(MODELS)}
-
-
-PARAMETERS = {mechanism.PAIRS: LAYERS, mechanism.ADDITIVE: {"length": 1}}
+PARAMETERS = {mechanism.ADDITIVE: {"length": 1}}
 
 
 def write_table(path: Path, sql: str, stage_files: list[Path]) -> None:
@@ -177,7 +176,6 @@ TABLES: dict[str, tuple[str, str, Callable]] = {
         mechanism.ADDITIVE,
         lambda table: list(mechanism.additive_by_head(table, "r_additive", "own")),
     ),
-    "pairs_of": ("patterns", mechanism.PAIRS, lambda table: list(mechanism.pairs_of(table))),
     "dummies_of": ("dummies", mechanism.DUMMY_QUARTILES, lambda table: list(mechanism.dummies_of(table))),
 }
 
@@ -237,10 +235,10 @@ FIGURES: dict[str, tuple[Callable, dict]] = {
         mechanism_figures.additive,
         {"table": from_stage(mechanism.ADDITIVE, "additivity"), "models": MODELS},
     ),
-    "pairs": (mechanism_figures.pairs, {"table": from_stage(mechanism.PAIRS, "patterns"), "models": MODELS}),
+    "pairs": (mechanism_figures.pairs, {"table": from_rows("pairs_by_frequency"), "models": MODELS}),
     "contributions": (
         mechanism_figures.contributions,
-        {"table": from_stage(mechanism.PAIRS, "patterns"), "models": MODELS},
+        {"table": from_rows("pairs_by_frequency"), "models": MODELS},
     ),
     "dummies": (
         mechanism_figures.dummies,
