@@ -71,6 +71,8 @@ use rule extract_features as extract_prompts with:
         "logs/extract_prompts/{model}.log",
     benchmark:
         "logs/extract_prompts/{model}.tsv"
+    # It loads the model for longer than it runs it: jobs side by side are faster than one on many threads.
+    threads: 1
     message:
         "Extracting queries and keys of prompts: {wildcards.model}"
 

@@ -14,7 +14,8 @@ rule fetch_model:
     localrule: True
     conda:
         "../envs/gpu.yaml"
-    threads: 2
+    # The corpus is fetched beside it.
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=60,

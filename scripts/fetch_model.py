@@ -6,7 +6,7 @@ from pathlib import Path
 from triaxis.base import files
 from triaxis.base.errors import reporting
 from triaxis.base.source_text import parse_source
-from triaxis.model.gguf import dequantise, quantisation_of
+from triaxis.model.gguf import dequantise
 from triaxis.model.published import read_config
 from triaxis.model.whole import check_headers
 from triaxis.text import sources
@@ -23,8 +23,7 @@ with reporting(snakemake.log[0]) as log:
     record = sources.fetch_model_files(parts, params.sha256, params.lock, place, check=read_config)
     if gguf := [Path(record["folder"]) / name for name in record["files"] if name.lower().endswith(".gguf")]:
         log.info("dequantising %s, once", ", ".join(file.name for file in gguf))
-        record["quantisation"] = quantisation_of(gguf)
-        dequantise(gguf, folder)
+        record["quantisation"] = dequantise(gguf, folder)
         plain = sources.fetch_model_files([parse_source(f"path:{folder}")], None, None, folder)
         record |= {key: plain[key] for key in ("folder", "files")}
     settings = read_config(record["folder"])

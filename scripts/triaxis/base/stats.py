@@ -1,8 +1,10 @@
 """Statistics that several experiments share: means, intervals, correlations."""
 
 import numpy as np
+
+# SciPy loads scipy.stats when it is first asked for: it takes longer than most figures take to draw.
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap, rankdata
 
 Array = NDArray[np.float64]
 
@@ -18,7 +20,7 @@ def interval(columns: tuple[NDArray, ...], statistic, samples: int, seed: int) -
     """
     if len(columns[0]) < LEAST:
         return float("nan"), float("nan")
-    result = bootstrap(
+    result = scipy.stats.bootstrap(
         columns, statistic, paired=True, vectorized=True, n_resamples=samples, method="percentile", rng=seed
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
@@ -40,7 +42,7 @@ def share_interval(hits: int, count: int) -> tuple[float, float]:
     """
     if count < LEAST:
         return float("nan"), float("nan")
-    found = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    found = scipy.stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
@@ -67,7 +69,7 @@ def weighted_correlation(left: Array, right: Array, weight: Array) -> Array:
 
 def rank_correlation(left: NDArray[np.floating], right: NDArray[np.floating], axis: int = -1) -> Array:
     """Spearman's correlation along the last axis, ties at their mean rank; NaN if one side is constant."""
-    left, right = (rankdata(values, axis=-1) for values in np.broadcast_arrays(left, right))
+    left, right = (scipy.stats.rankdata(values, axis=-1) for values in np.broadcast_arrays(left, right))
     left, right = (values - values.mean(-1, keepdims=True) for values in (left, right))
     size = np.sqrt((left**2).sum(-1) * (right**2).sum(-1))
     return np.divide((left * right).sum(-1), size, out=np.full(size.shape, np.nan), where=size > 0)

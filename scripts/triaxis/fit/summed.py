@@ -10,7 +10,7 @@ from triaxis.base.errors import UserError
 from triaxis.fit.axes import Sums
 
 # Levels that are fitted together: more of them leave the processor's cache, fewer take longer to start than to compute.
-LEVELS = 2**15
+LEVELS = 2**13
 
 
 @dataclass(frozen=True)

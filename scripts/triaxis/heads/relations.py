@@ -7,8 +7,8 @@ that layer. docs/method/heads.md, "Does the interaction matter?".
 from collections.abc import Mapping
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from triaxis.base.stats import LEAST
 
@@ -67,7 +67,7 @@ def _resamples(layer: NDArray[np.integer], samples: int, seed: int) -> NDArray[n
 
 def _ranks(values: Array, layer: NDArray[np.integer]) -> Array:
     """(samples, heads): ranks over all heads, centred."""
-    return rankdata(values, axis=1) - (values.shape[1] + 1) / 2
+    return scipy.stats.rankdata(values, axis=1) - (values.shape[1] + 1) / 2
 
 
 def _ranks_within(values: Array, layer: NDArray[np.integer]) -> Array:

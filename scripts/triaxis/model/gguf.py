@@ -18,9 +18,10 @@ UNQUANTISED = ("F64", "F32", "F16", "BF16")
 ROTATION_TENSORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
-def dequantise(parts: Path | Sequence[Path], folder: Path) -> None:
+def dequantise(parts: Path | Sequence[Path], folder: Path) -> str | None:
     """Turn a GGUF file, or all parts of a split one, into a plain float32 safetensors folder with its configuration and
-    tokenizer, whole or not at all; later loads then take a second.
+    tokenizer, whole or not at all; later loads then take a second. Returns how most weights were stored, `GGUF Q4_1`;
+    None if in float.
 
     Raises UserError if transformers cannot read the file, if a part is missing, if tensors are missing, left over or of
     another shape, or if a key has no counterpart in transformers.
@@ -35,7 +36,8 @@ def dequantise(parts: Path | Sequence[Path], folder: Path) -> None:
         _require_all_parts(parts, [fields_of(reader) for reader in readers])
         if len(parts) > 1:
             join(readers, whole)
-        model = _load(whole, parts[0].name)
+        # A file's header takes seconds to read, and is read once.
+        model = _load(whole, readers[0] if len(parts) == 1 else _read(whole), parts[0].name)
         try:
             tokenizer = AutoTokenizer.from_pretrained(whole.parent, gguf_file=whole.name)
         except Exception as error:  # whatever a foreign file makes transformers and tokenizers raise
@@ -51,13 +53,13 @@ def dequantise(parts: Path | Sequence[Path], folder: Path) -> None:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+    return _quantisation(readers)
 
 
-def quantisation_of(parts: Sequence[Path]) -> str | None:
-    """How most weights of a GGUF file, or of all parts of a split one, are stored, `GGUF Q4_1`; None if in float."""
+def _quantisation(readers: Iterable[gguf.GGUFReader]) -> str | None:
     weights: Counter[str] = Counter()
-    for part in parts:
-        for tensor in _read(part).tensors:
+    for reader in readers:
+        for tensor in reader.tensors:
             weights[tensor.tensor_type.name] += int(tensor.n_elements)
     kind = max(weights, key=weights.__getitem__)
     return None if kind in UNQUANTISED else f"GGUF {kind}"
@@ -120,9 +122,8 @@ def join(readers: Sequence[gguf.GGUFReader], target: Path) -> None:
     writer.close()
 
 
-def _load(file: Path, name: str) -> PreTrainedModel:
+def _load(file: Path, reader: gguf.GGUFReader, name: str) -> PreTrainedModel:
     """The float32 model of a GGUF file called `name`, its every key and tensor accounted for."""
-    reader = _read(file)
     tensors = {tensor.name: tuple(map(int, reversed(tensor.shape))) for tensor in reader.tensors}
     factors = {
         tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type).reshape(-1)
