@@ -15,10 +15,10 @@ RUN = """<style>
 .run table {border-collapse: collapse; width: auto; font-size: 13px; margin: .6rem 0 1.2rem}
 .run th, .run td {padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #e2e8f0; color: inherit}
 .run thead th {background: #f1f5f9}
-.run .headline th, .run .headline td {overflow-wrap: normal}
 .run .headline td {white-space: nowrap}
+.run td:nth-child(2) {overflow-wrap: anywhere}
 .run .number {text-align: right; font-variant-numeric: tabular-nums}
-.run {font-family: system-ui, sans-serif; color: #1e293b; overflow-wrap: anywhere}
+.run {font-family: system-ui, sans-serif; color: #1e293b}
 .run p {max-width: 60rem}
 .prose.max-w-lg {max-width: 66rem}
 .prose.max-w-lg p, .prose.max-w-lg ul {max-width: 60rem}
