@@ -47,6 +47,7 @@ def test_every_table_and_figure_of_the_run_is_a_page_in_its_category(finished):
     drawn = {file.partition(".")[0] for file in manifest["artefacts"] if file.startswith("results/figures/")}
     pages = {file.removesuffix(".html").replace("/pages/", "/figures/") for file in results}
     assert drawn <= pages
+    assert not [page for page in (finished.folder / "results/pages").iterdir() if "<p></p>" in page.read_text()]
     for table in ("headline", "axes", "mechanism", "heads", "surgery_bands", "tolerance", "length", "length_costs"):
         assert f"results/pages/{table}_table.html" in results
     assert sorted(categories) == [
