@@ -23,7 +23,7 @@ MOST = 2 * 2**20
 def stated(finished: Workspace, name: str) -> Any:
     """A variable of the report's own script."""
     report = (finished.folder / "results/report.html").read_text()
-    found = re.search(rf"^ *var {name} = (.*);$", report, flags=re.MULTILINE)
+    found = re.search(rf'^ *var {name} = ([{{"].*);$', report, flags=re.MULTILINE)
     assert found
     return json.loads(found[1])
 
