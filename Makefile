@@ -11,14 +11,25 @@ ALSO :=
 QUIET := --quiet host reason
 # A run of one's own, of what the command line gives; a MODEL of the environment is somebody else's.
 OWN := $(strip $(foreach name,MODEL TEXT COUNT LENGTH,$(if $(filter command,$(origin $(name))),$(name))))
+GIVEN := $(strip $(OWN) $(if $(filter command,$(origin CONFIG)),CONFIG))
 ifneq ($(OWN),)
-ifneq ($(filter command,$(origin CONFIG)),)
+ifneq ($(filter CONFIG,$(GIVEN)),)
 $(error make takes CONFIG=$(CONFIG) or $(OWN), not both: write them into $(CONFIG))
 endif
 endif
+# Every other target has a configuration of its own, or none.
+CONFIGURED := run paper estimate surgery tolerance tasks length
+ifneq ($(GIVEN),)
+ifneq ($(filter-out $(CONFIGURED),$(MAKECMDGOALS)),)
+$(error make $(firstword $(filter-out $(CONFIGURED),$(MAKECMDGOALS))) takes no $(GIVEN): run, paper, estimate, surgery, tolerance, tasks and length do)
+endif
+endif
+# The folder of a run of one's own, and that run, or the files of it that are named.
+own_folder = folder=$$($(BIN)/python scripts/write_own.py $(OWN))
+snakemake_own = $(BIN)/snakemake $(QUIET) --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml"
 define run_own
-folder=$$($(BIN)/python scripts/write_own.py $(OWN)); \
-$(BIN)/snakemake $(QUIET) --cores $(CORES) --directory "$$folder" --configfile "$$folder/config.yaml" $(ALSO); \
+$(own_folder); \
+$(snakemake_own) $(ALSO); \
 $(BIN)/python scripts/print_headline.py "$$folder"
 endef
 
@@ -39,11 +50,11 @@ run: .venv/.locked $(CONFIG) ## install what is needed, run, print the summary (
 	$(if $(OWN),@$(run_own),$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) $(ALSO))
 	$(if $(OWN),,@$(BIN)/python scripts/print_headline.py)
 
-paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs (CONFIG=my.yaml): results/paper.pdf
-	$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf
+paper: .venv/.locked $(CONFIG) ## a run's paper alone, and what it needs, of the words of run: results/paper.pdf
+	$(if $(OWN),@$(own_folder); $(snakemake_own) -- results/paper.pdf; echo "Paper     $$folder/results/paper.pdf",$(BIN)/snakemake $(QUIET) --cores $(CORES) --configfile $(CONFIG) -- results/paper.pdf)
 
-estimate: .venv/.locked $(CONFIG) ## jobs, rows, bytes and hours of a run before it starts (CONFIG=my.yaml), from config.json alone
-	@$(BIN)/python scripts/estimate.py $(CONFIG)
+estimate: .venv/.locked $(CONFIG) ## jobs, rows, bytes and hours of a run before it starts, of the words of run
+	@$(if $(OWN),$(own_folder); $(BIN)/python scripts/estimate.py "$$folder/config.yaml",$(BIN)/python scripts/estimate.py $(CONFIG))
 
 notebook: .venv/.noted ## ask a finished run five questions, in a notebook that the browser opens (needs results/triaxis.duckdb)
 	$(BIN)/python -m marimo edit notebooks/quickstart.py
@@ -93,9 +104,8 @@ docs: .venv/.documented ## build the documentation site into build/site, with wa
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site is in build/site"
 
-bench: run .venv/.benchmarked ## the benchmarks, as ratios, written to benchmarks/README.md
+bench: run .venv/.benchmarked ## the benchmarks, as ratios, and the rates of this machine, written to benchmarks/
 	$(BIN)/python -m benchmarks
-	$(BIN)/python scripts/estimate.py --rates benchmarks/rates.json
 
 models: .venv/.locked ## write docs/models.md, from what tiny models of each family show
 	PYTHONPATH=scripts:tests $(BIN)/python -m unit.families

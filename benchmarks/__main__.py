@@ -3,6 +3,8 @@
 `make bench` runs this in the project's folder after `make run`, whose files are the data.
 """
 
+import os
+import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -11,7 +13,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
-from benchmarks import extraction, fitting, keeping, length, logits, mechanism, summing  # noqa: E402
+from benchmarks import extraction, fitting, keeping, length, logits, mechanism, rates, summing  # noqa: E402
 
 HEADER = """# Benchmarks
 
@@ -25,9 +27,6 @@ run (the median of interleaved rounds); times of different runs are not compared
 
 def machine() -> str:
     """The processor's name and cores, as this process may use them."""
-    import os
-    import platform
-
     name = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
@@ -47,6 +46,7 @@ def main() -> None:
                 print("  ", *row, sep=" | ", flush=True)
     table = "".join(f"| {what} | {measured} | {asked} |\n" for what, measured, asked in rows)
     (PROJECT / "benchmarks" / "README.md").write_text(HEADER.format(machine=machine()) + table)
+    rates.write(machine())
 
 
 if __name__ == "__main__":

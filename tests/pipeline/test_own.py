@@ -61,3 +61,38 @@ def test_another_experiment_of_ones_own_is_one_more_word(home):
     plan = make(home, "--dry-run", "surgery", "MODEL=path:tiny-model")
     assert plan.returncode == 0, plan.stderr
     assert "write_own.py MODEL" in plan.stdout and "also=surgery" in plan.stdout
+
+
+def test_a_paper_and_an_estimate_are_of_that_run_too(home):
+    own = ["MODEL=path:tiny-model", "TEXT=path:tiny-corpus/*.txt", "COUNT=3", "LENGTH=24"]
+    paper = make(home, "--dry-run", "paper", *own)
+    assert paper.returncode == 0, paper.stderr
+    assert "write_own.py MODEL TEXT COUNT LENGTH" in paper.stdout and "-- results/paper.pdf" in paper.stdout
+    assert "--configfile config.yaml" not in paper.stdout
+    shutil.copytree(PROJECT / "benchmarks", home.folder / "benchmarks")
+    done = make(home, "estimate", *own)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line.split() for line in done.stdout.splitlines() if line.startswith("sample_sequences")]
+    assert line[1:3] == ["2", "6"]
+    assert not (home.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["long", "MODEL=path:tiny-model"], "make long takes no MODEL:"),
+        (["training", "CONFIG=config/tiny.yaml"], "make training takes no CONFIG:"),
+        (["notebook", "TEXT=path:tiny-corpus/*.txt"], "make notebook takes no TEXT:"),
+    ],
+)
+def test_a_target_that_has_its_own_configuration_says_so(home, words, said):
+    done = make(home, *words)
+    assert done.returncode != 0 and len(done.stderr.splitlines()) == 1 and said in done.stderr
+
+
+def test_another_experiment_of_ones_own_configuration_is_that_word_alone(home):
+    plan = make(home, "--dry-run", "surgery", "CONFIG=config/tiny.yaml")
+    assert plan.returncode == 0, plan.stderr
+    assert "--configfile config/tiny.yaml --config also=surgery" in plan.stdout
+    none = make(home, "surgery", "CONFIG=gone.yaml")
+    assert none.returncode != 0 and "gone.yaml" in none.stderr.splitlines()[0]

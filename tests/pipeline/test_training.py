@@ -85,9 +85,11 @@ def test_tables_and_figures_of_the_training_are_made(measured):
         *("local", "small.seed0", "small.seed1")
     }
     criteria = tables.from_csv(folder / "tables/criteria.csv")
-    assert {(row["entry"], row["cost"], row["checkpoints"]) for row in criteria} == {
-        ("local", "displacement_cost", 2),
-        ("small", "displacement_cost", 4),
+    assert {(row["entry"], row["among"], row["cost"], row["checkpoints"]) for row in criteria} == {
+        ("local", "all", "displacement_cost", 2),
+        ("local", "later half", "displacement_cost", 1),
+        ("small", "all", "displacement_cost", 4),
+        ("small", "later half", "displacement_cost", 2),
     }
     curve = tables.from_csv(folder / "tables/training_loss.csv")
     assert {(row["series"], row["text"]) for row in curve} == {

@@ -6,7 +6,7 @@ other key changed. Every job parses the configuration, so this module imports py
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -49,6 +49,16 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         line = explain(min(error.errors(), key=rank), Config, RENAMED)
         raise UserError(" ".join(line.split())) from None
+
+
+def over(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration over the default one, as a run takes it: its models and its corpus replace the default's, its
+    other sections change what they name."""
+    merged = dict(default)
+    for key, own in given.items():
+        usual = None if key in ("models", "corpus") else merged.get(key)
+        merged[key] = over(own, usual) if isinstance(own, Mapping) and isinstance(usual, Mapping) else own
+    return merged
 
 
 # What values can be
@@ -397,7 +407,7 @@ class Heads(Section):
         description="How many prompts of random tokens that come twice, which induction and duplicate-token scores are "
         "measured on; five give intervals",
     )
-    period: Count | None = Field(
+    period: Annotated[int, Field(ge=2)] | None = Field(
         None,
         description="Tokens of a prompt before they come again. Null is 64, or half of sequences.length where that is "
         "less",
@@ -413,7 +423,7 @@ class Explorer(Section):
         description="How many heads, of all models, have curves, pictures and texts, about 34 kB of the page each: "
         "models as trained first, of each its least additive heads. Every head has its measures",
     )
-    tokens: Count | None = Field(
+    tokens: Annotated[int, Field(ge=16)] | None = Field(
         None,
         description="Pictures and texts are of the first tokens of the first sequence, so many; at most "
         "sequences.length. Null is 256, or sequences.length where that is less",

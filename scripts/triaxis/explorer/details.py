@@ -66,7 +66,8 @@ def fitted(components: Array, tokens: int) -> Array:
 def shown(exact: Array, fit: Array, pixels: int) -> dict[str, Any]:
     """Pictures of logits, fit and residual, the first two on one scale, `low` to `high`, the last from minus `bound` to
     `bound`: scales leave the outermost hundredth of the pixels out."""
-    pooled, smooth, rest = (blocks(values, pixels) for values in (exact, fit, exact - fit))
+    pooled, smooth = blocks(exact, pixels), blocks(fit, pixels)
+    rest = pooled - smooth
     low, high = np.nanpercentile(pooled, [0.5, 99.5])
     bound = np.nanpercentile(np.abs(rest), 99)
     return {
@@ -80,7 +81,8 @@ def shown(exact: Array, fit: Array, pixels: int) -> dict[str, Any]:
 def missed(exact: Array, residual: Array, told: Sequence[str]) -> dict[str, list]:
     """The cells of the largest residual, largest first, with the texts of their query and key."""
     size = np.nan_to_num(np.abs(residual), nan=-1).ravel()
-    places = np.argsort(-size, kind="stable")[:CELLS]
+    most = np.argpartition(-size, CELLS)[:CELLS] if len(size) > CELLS else np.arange(len(size))
+    places = most[np.lexsort((most, -size[most]))]
     cells = [divmod(int(place), len(exact)) for place in places if size[place] >= 0]
     return {
         "residual": [rounded(float(residual[cell])) for cell in cells],

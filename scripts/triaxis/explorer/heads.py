@@ -15,6 +15,36 @@ FITTED = ("r", "adjusted_r2")
 # What orders heads, the first that a run has: least first.
 ORDERED_BY = ("r_additive", "r")
 
+# What the page calls a measure (docs/method/heads.md), and its unit, if it is no share and no correlation.
+LABELS = {
+    "r": "r of the three-axis fit",
+    "adjusted_r2": "adjusted R² of the fit",
+    "distance_adds": "R² that distance adds",
+    "query_adds": "R² that the query adds",
+    "key_adds": "R² that the key adds",
+    "r_additive": "r additive",
+    "f_share": "share of f",
+    "g_share": "share of g",
+    "interaction_share": "share of interaction",
+    "rest_r_additive": "r additive, no first token",
+    "rest_f_share": "share of f, no first token",
+    "rest_g_share": "share of g, no first token",
+    "rest_interaction_share": "interaction, no first token",
+    "slow_norm_share": "norm in slow pairs",
+    "key_constancy": "key constancy",
+    "first_key": "attention on first token",
+    "sink_share": "queries that sink",
+    "previous_token": "attention on previous token",
+    "entropy": "entropy of attention, nats",
+    "distance_attended": "distance attended, tokens",
+    "slash_score": "attention on best diagonal",
+    "diagonal_spread": "spread on diagonals, logits",
+    "diagonal_trend": "trend on diagonals, logits",
+    "duplicate_token": "attention on same token",
+    "induction": "attention on what followed it",
+    "surgery_loss": "loss if additive, nats/token",
+}
+
 OF_FITS = f"""
 SELECT model, layer, head, avg(r ORDER BY sequence) AS r, avg(adjusted_r2 ORDER BY sequence) AS adjusted_r2
 FROM {query.stage()} WHERE axes = '{FULL}' AND prefix = $length

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import altair as alt
 from altair.utils import spec_to_html
+from altair.utils.schemapi import debug_mode
 
 from triaxis.explorer.curves import PARTS
 from triaxis.explorer.details import CELLS, KEYS, QUERIES
+from triaxis.explorer.heads import LABELS
 from triaxis.explorer.rows import DATA
 from triaxis.fit.combinations import AXES
 from triaxis.heads.classes import CLASSES
@@ -21,10 +23,10 @@ from triaxis.heads.classes import CLASSES
 Rows = Sequence[Mapping[str, Any]]
 Align = Literal["left", "right"]
 
-# In pixels: a picture and a list, three of them beside each other, a line of text.
-SIDE, WHOLE, LINE = 240, 810, 15
+# In pixels: a picture and a list, three of them beside each other, a line of text, and the names of measures.
+SIDE, WHOLE, LINE, NAMES = 224, 740, 15, 150
 # The longest side of a map, of which a cell takes 4 to 12, and the heads of a list.
-MAP, EXTREMES = 330, 10
+MAP, EXTREMES = 300, 10
 # Okabe & Ito 2008, as the figures.
 BLUE, GREEN, ORANGE, VERMILION, PALE, GREY = "#0072B2", "#009E73", "#E69F00", "#D55E00", "#DDDDDD", "#777777"
 
@@ -32,9 +34,18 @@ BLUE, GREEN, ORANGE, VERMILION, PALE, GREY = "#0072B2", "#009E73", "#E69F00", "#
 STYLE = """<style>
     body { font-family: sans-serif; font-size: 13px; margin: 12px }
     #explorer .chart-wrapper { display: flex; flex-direction: column }
+    #explorer .marks { max-width: 100%; min-width: 1240px; height: auto }
     #explorer .vega-bindings { order: -1; position: sticky; top: 0; z-index: 1; background: white; padding: 6px 0 }
   </style>"""
 OPTIONS = {"renderer": "svg", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+
+# What a column is called, where its name does not say it.
+HEADINGS = {
+    "most": "key attended to most",
+    "most_attention": "attention",
+    "least": "key attended to least",
+    "least_attention": "attention",
+}
 
 # What the page knows of the head that is shown, and the rows of its model.
 PLACE = ("model", "layer", "head")
@@ -54,7 +65,8 @@ def page(data: Mapping[str, Any], title: str, notes: Sequence[str]) -> str:
         clear=False,
         empty=False,
     )
-    with warnings.catch_warnings():
+    # Altair checks each part against its schema, which takes a second: a test draws the page, and a browser shows it.
+    with warnings.catch_warnings(), debug_mode(False):
         # Maps and lists share the head that is chosen, and Altair says so.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
         left = [measure_maps(measures, rows, chosen)]
@@ -100,7 +112,7 @@ def of_data(name: str) -> alt.Chart:
 
 def measure_maps(measures: Sequence[str], rows: Rows, chosen: alt.Parameter) -> Any:
     """Layers by heads in the colour of a measure, which a list chooses; one scale for all models."""
-    labels = [name.replace("_", " ") for name in measures]
+    labels = [LABELS[name] for name in measures]
     start = measures.index("r_additive") if "r_additive" in measures else 0
     bind = alt.binding_select(options=list(range(len(measures))), labels=labels, name="Colour of the heads: ")
     measure = alt.param(name="measure", value=start, bind=bind)
@@ -149,7 +161,7 @@ def _by_model(one: alt.Chart, rows: Rows, title: str) -> Any:
 
 def extremes(chosen: alt.Parameter) -> Any:
     """The heads of the least, and of the greatest, value of the measure, of the model of the head that is shown."""
-    orders: dict[str, Literal["ascending", "descending"]] = {"Least": "ascending", "Greatest": "descending"}
+    orders: dict[str, Literal["ascending", "descending"]] = {"Lowest": "ascending", "Highest": "descending"}
     lists = []
     for name, order in orders.items():
         own = (
@@ -169,17 +181,17 @@ def extremes(chosen: alt.Parameter) -> Any:
         )
         # Texts let a click through to the row behind them.
         left = own.mark_text(align="left", fontSize=11, dx=8).encode(y=rank, x=alt.value(0), text="place:N")
-        value = alt.Text("value:Q", format=".3~g")
+        value = alt.Text("value:Q", format=".4~g")
         right = own.mark_text(align="right", fontSize=11, dx=-8).encode(y=rank, x=alt.value(SIDE), text=value)
         whole = alt.layer(row.add_params(chosen), left, right)
-        lists.append(whole.properties(width=SIDE, height=LINE * EXTREMES, title=f"{name} of this measure"))
+        lists.append(whole.properties(width=SIDE, height=LINE * EXTREMES, title=f"{name} {EXTREMES} of this model"))
     return alt.hconcat(*lists, spacing=36)
 
 
 def strips(measures: Sequence[str], chosen: alt.Parameter) -> Any:
     """Each measure of the head among those of all heads of its model, a line each, from the least to the greatest value
     of all models."""
-    line = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=60))
+    line = alt.Y("label:N", sort=None, axis=None)
     names = alt.LookupData(alt.NamedData(name="ranges"), "measure", ["label", "low", "high"])
     spread = (
         of_data("heads")
@@ -190,24 +202,28 @@ def strips(measures: Sequence[str], chosen: alt.Parameter) -> Any:
         .transform_calculate(extent="datum.high - datum.low")
         .transform_calculate(place="datum.extent > 0 ? (datum.value - datum.low) / datum.extent : 0.5")
     )
-    place = alt.X("place:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False, padding=4), axis=None)
+    # From left to right: the name, the least value of all models, the heads, the greatest, and this head's.
+    least, first, last, most, told = NAMES + 46, NAMES + 54, NAMES + 54 + SIDE, NAMES + 62 + SIDE, NAMES + 180 + SIDE
+    scale = alt.Scale(domain=[0, 1], range=[first, last], nice=False)
+    place = alt.X("place:Q", title=None, scale=scale, axis=None)
     every = spread.transform_filter(OF_MODEL).mark_tick(thickness=1, size=9, opacity=0.25, color="#555555")
     own = spread.transform_filter(chosen)
     marked = own.mark_tick(thickness=3, size=13, color=VERMILION)
-    told = own.mark_text(align="left", fontSize=10, dx=60, color=VERMILION)
-    value = alt.Text("value:Q", format=".3~g")
-    ends: tuple[tuple[str, Align, int, int], ...] = (("low", "right", 0, -4), ("high", "left", SIDE, 4))
+    number, ranges = alt.Text("value:Q", format=".3~g"), of_data("ranges")
+    texts: tuple[tuple[alt.Chart, Any, Align, int, str], ...] = (
+        (ranges, alt.Text("label:N"), "left", 0, "black"),
+        (ranges, alt.Text("low:Q", format=".3~g"), "right", least, GREY),
+        (ranges, alt.Text("high:Q", format=".3~g"), "left", most, GREY),
+        (own, number, "right", told, VERMILION),
+    )
     return alt.layer(
         every.encode(x=place, y=line),
         marked.encode(x=place, y=line, tooltip=["label:N", "value:Q"]),
-        told.encode(x=alt.value(SIDE), y=line, text=value),
         *(
-            of_data("ranges")
-            .mark_text(align=align, fontSize=9, color=GREY, dx=shift)
-            .encode(x=alt.value(at), y=line, text=alt.Text(f"{end}:Q", format=".3~g"))
-            for end, align, at, shift in ends
+            base.mark_text(align=align, fontSize=10, color=color).encode(x=alt.value(at), y=line, text=text)
+            for base, text, align, at, color in texts
         ),
-    ).properties(width=SIDE, height=LINE * len(measures), title="This head among all heads of its model")
+    ).properties(width=told, height=LINE * len(measures), title="This head (orange) among all heads of its model")
 
 
 # The right: the head that is shown
@@ -225,9 +241,9 @@ def caption(chosen: alt.Parameter) -> Any:
 def pictures(chosen: alt.Parameter) -> Any:
     """Logits, fit and residual of one sequence: queries downwards, keys to the right."""
     shown = {
-        "logits": "'logits: dark ' + datum.low + ' to light ' + datum.high",
+        "logits": "'logits: dark ' + format(datum.low, '.3~g') + ' to light ' + format(datum.high, '.3~g')",
         "fit": "'fit, on the same scale'",
-        "residual": "'residual: orange ' + (-datum.bound) + ' to purple ' + datum.bound",
+        "residual": "'residual: orange -' + format(datum.bound, '.3~g') + ', purple ' + format(datum.bound, '.3~g')",
     }
     base = of_data("details").transform_filter(chosen)
     charts = []
@@ -279,14 +295,14 @@ def spectrum(chosen: alt.Parameter) -> Any:
 def missed(chosen: alt.Parameter) -> Any:
     """The cells of the largest residual, with both texts."""
     columns: list[tuple[str, Align, int]] = [("residual", "right", 45), ("logit", "right", 100)]
-    columns += [("query", "left", 120), ("key", "left", 420)]
+    columns += [("query", "left", 120), ("key", "left", 400)]
     return _table(chosen, "cells", columns, CELLS, "The cells that the fit misses most")
 
 
 def attended(chosen: alt.Parameter) -> Any:
     """The most and the least attended keys of some queries."""
-    columns: list[tuple[str, Align, int]] = [("query", "left", 0), ("most", "left", 230)]
-    columns += [("most_attention", "right", 500), ("least", "left", 530), ("least_attention", "right", 810)]
+    columns: list[tuple[str, Align, int]] = [("query", "left", 0), ("most", "left", 205)]
+    columns += [("most_attention", "right", 455), ("least", "left", 478), ("least_attention", "right", WHOLE)]
     return _table(chosen, "keys", columns, QUERIES * KEYS, "Keys that three queries attend to most, and least")
 
 
@@ -300,7 +316,7 @@ def _table(chosen: alt.Parameter, field: str, columns: Sequence[tuple[str, Align
     line = alt.Y("row:O", axis=None, scale=alt.Scale(domain=list(range(rows))))
     parts = []
     for name, align, place in columns:
-        told = alt.Chart(alt.InlineData(values=[{"text": name.replace("_", " ")}]))
+        told = alt.Chart(alt.InlineData(values=[{"text": HEADINGS.get(name, name)}]))
         heading = told.mark_text(align=align, fontSize=10, color=GREY)
         parts.append(base.mark_text(align=align, fontSize=11).encode(x=_at(place), y=line, text=f"{name}:N"))
         parts.append(heading.encode(x=_at(place), y=_at(-8), text="text:N"))

@@ -12,7 +12,7 @@ from triaxis.base.stats import LEAST
 from triaxis.base.version import VERSION
 from triaxis.explorer import curves
 from triaxis.explorer.details import details
-from triaxis.explorer.heads import measured_heads, with_details
+from triaxis.explorer.heads import LABELS, measured_heads, with_details
 from triaxis.fit.combinations import AXES
 from triaxis.logits.features_file import read_features
 
@@ -131,4 +131,4 @@ def _short(revision: str) -> str:
 def _range(number: int, name: str, heads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The least and the greatest value of a measure, of all models."""
     values = [row["values"][number] for row in heads if row["values"][number] is not None]
-    return {"measure": number, "label": name.replace("_", " "), "low": min(values), "high": max(values)}
+    return {"measure": number, "label": LABELS[name], "low": min(values), "high": max(values)}

@@ -2,7 +2,8 @@
 
 Least squares needs only the normal equations N beta = t: t holds the sums of W over each level, and N beta those of the
 fit that beta makes. These are a few running sums, so conjugate gradients solve the equations in time linear in the
-length, and no matrix is formed. Han & Ji 2025, section 3; docs/method/fit.md. Imports torch and numpy alone.
+length, and no matrix is formed but for short texts. Han & Ji 2025, section 3; docs/method/fit.md. Imports torch and
+numpy alone.
 """
 
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from triaxis.fit.groups import Groups, all_counts, draw_groups
 Tensor = torch.Tensor
 
 # The residual at which a solution counts as found, as a share of the first one and of the sums themselves: a residual
-# of rounding alone cannot shrink. It takes fewer than 40 steps, at every length.
+# of rounding alone cannot shrink. With the counts as preconditioner it takes fewer than 40 steps, at every length.
 TOLERANCE = 1e-12
 ROUNDING = 1e-14
 MOST_STEPS = 500
+
+# Up to this length the normal equations are formed and inverted once, for all matrices; that costs its cube.
+FORMED = 256
 
 
 def device_with_doubles(device: torch.device) -> torch.device:
@@ -38,6 +42,7 @@ class Design:
         self.counts = torch.from_numpy(counts.astype(float)).to(device)
         self.cells = int(counts[1].sum())
         self._heldout = None if groups is None else _HeldOut(groups, device)
+        self._inverses: dict[str, Tensor] = {}
 
     def normal(self, coefficients: Tensor, axes: str = FULL) -> Tensor:
         """N beta: the sums over each level of a_{i-j} + b_i + c_j; (n, 3, length) -> (n, 3, length).
@@ -54,16 +59,18 @@ class Design:
     def solve(self, axes: str, totals: Tensor) -> Tensor:
         """Least-squares coefficients (n, 3, length), 0 for the axes not used; totals: (n, 3, length) sums of W.
 
-        Conjugate gradients, with the counts as preconditioner. Where the solution is not unique, it is the one that
-        they reach from the mean of W. Raises RuntimeError if they do not converge.
+        Conjugate gradients from the mean of W, with the counts as preconditioner, or N itself where matrices are short:
+        a step or two then do. Where the solution is not unique, it is one of them. Raises RuntimeError if they do not
+        converge.
         """
-        used = torch.tensor([axis in axes.split("+") for axis in AXES], device=totals.device)[:, None]
-        first = int(used[:, 0].nonzero()[0])
+        used = torch.zeros(3, 1, dtype=torch.bool, device=totals.device)
+        used[_used(axes)] = True
+        first = _used(axes)[0]
         solution = torch.zeros_like(totals)
         # The mean, which every combination can fit, goes first: what is left is small where W is far from 0.
         solution[:, first] = totals[:, first].sum(-1, keepdim=True) / self.cells
         residual = self._consistent(axes, used * (totals - self.normal(solution, axes)))
-        scaled = residual / self.counts
+        scaled = self._divided(axes, residual)
         size = _dot(residual, scaled)
         goal = torch.maximum(TOLERANCE**2 * size, ROUNDING**2 * _dot(used * totals, totals / self.counts))
         direction = scaled
@@ -75,10 +82,30 @@ class Design:
             step = torch.where(open_, size / _dot(direction, image), 0.0)[:, None, None]
             solution = solution + step * direction
             residual = residual - step * image
-            scaled = residual / self.counts
+            scaled = self._divided(axes, residual)
             size, before = _dot(residual, scaled), size
             direction = scaled + torch.where(open_, size / before, 0.0)[:, None, None] * direction
         raise RuntimeError(f"the fit of {axes} to matrices of length {self.length} did not converge")
+
+    def _divided(self, axes: str, residual: Tensor) -> Tensor:
+        """The residual (n, 3, length), 0 for the axes not used, with the preconditioner taken out."""
+        if self.length > FORMED or axes in AXES:
+            return residual / self.counts
+        if axes not in self._inverses:
+            self._inverses[axes] = self._inverse(axes)
+        used = _used(axes)
+        divided = torch.zeros_like(residual)
+        divided[:, used] = (residual[:, used].flatten(1) @ self._inverses[axes]).unflatten(1, (len(used), -1))
+        return divided
+
+    def _inverse(self, axes: str) -> Tensor:
+        """The inverse of N on the axes used, its null space added, which no residual has a part in."""
+        used = _used(axes)
+        unit = torch.eye(3 * self.length, dtype=torch.float64, device=self.counts.device)
+        unit = unit.unflatten(0, (3, -1))[used].flatten(0, 1).unflatten(1, (3, -1))
+        formed = self.normal(unit, axes)[:, used].flatten(1)
+        weighted = (self.counts * null_space(axes, self.length).to(unit.device))[:, used].flatten(1)
+        return torch.linalg.inv(formed + weighted.T @ weighted)
 
     def _consistent(self, axes: str, totals: Tensor) -> Tensor:
         """Without what no coefficients can give, which is rounding: the axes' sums of one matrix agree. (n, 3, length).
@@ -122,6 +149,11 @@ class _HeldOut:
         return torch.fft.ifft(spectrum)[..., : len(self.u)]
 
 
+def _used(axes: str) -> list[int]:
+    """The places in AXES of the axes named."""
+    return [AXES.index(axis) for axis in axes.split("+")]
+
+
 def fft_size(length: int) -> int:
     """The power of two that holds a correlation of two sequences of `length`."""
     return 1 << (2 * length - 1).bit_length()
@@ -147,14 +179,13 @@ def null_space(axes: str, length: int) -> Tensor:
 
     Two constants and one linear trend for all three axes (age-period-cohort), one constant for two axes.
     """
-    used = [axis in axes.split("+") for axis in AXES]
+    used = _used(axes)
     one, zero = torch.ones(length, dtype=torch.float64), torch.zeros(length, dtype=torch.float64)
-    if sum(used) == 1:
+    if len(used) == 1:
         return torch.zeros(0, 3, length, dtype=torch.float64)
-    if sum(used) == 2:
-        first, second = (number for number, is_used in enumerate(used) if is_used)
+    if len(used) == 2:
         basis = torch.zeros(1, 3, length, dtype=torch.float64)
-        basis[0, first], basis[0, second] = one, -one
+        basis[0, used[0]], basis[0, used[1]] = one, -one
     else:
         ramp = torch.arange(length, dtype=torch.float64)
         directions = [(one, -one, zero), (one, zero, -one), (ramp, -ramp, ramp)]
@@ -164,7 +195,7 @@ def null_space(axes: str, length: int) -> Tensor:
 
 def parameters(axes: str, length: int) -> int:
     """The number of free parameters: 3 length - 3 for all three axes, 2 length - 1 for two, length for one."""
-    used = len(axes.split("+"))
+    used = len(_used(axes))
     return used * length - (0, 1, 3)[used - 1]
 
 

@@ -5,15 +5,12 @@ job does most of: passes of a model by parameters and tokens, logits by cells, q
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
-
-from triaxis.base.checkpoints import measured_models
-from triaxis.base.names import entry_of, is_control
+from triaxis.base.checkpoints import measured_models, series_in
+from triaxis.base.names import entry_of, is_control, series_of
 from triaxis.fit.combinations import COMBINATIONS
+from triaxis.report.sizes import Size
 
 # Bytes of a row beside its vector, as Parquet writes them (of the default run), and of a file beside its rows.
 ROW_BYTES = {
@@ -36,9 +33,6 @@ ROW_BYTES = {
     "cosines": 19,
 }
 FILE_BYTES = 4096
-# Seconds that any job takes before it works: a process, and what it imports. A job that took little more says nothing
-# of the time of its work.
-START, WORKED = 2.0, 5.0
 # The rule that writes a stage.
 WRITERS = {
     "sequences": "sample_sequences",
@@ -59,55 +53,18 @@ WRITERS = {
     "tolerance": "run_perturbed",
     "cosines": "run_perturbed",
 }
-# What runs models as trained, and no control.
+# Rules that run models as trained, and no control; those of models of `capture: logits`; those of all models.
 NO_CONTROLS = ("run_bands", "perturb_heads", "predict_heads")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A model's layers, query heads, key heads, dimensions of a head, pairs that RoPE turns, width and parameters."""
-
-    layers: int
-    heads: int
-    key_heads: int
-    head_dim: int
-    pairs: int
-    width: int
-    parameters: int
-
-
-def size_of(config: PreTrainedConfig) -> Size:
-    """The sizes of a model from its configuration alone: no weight is loaded or made."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    text = config.get_text_config()
-    heads = text.num_attention_heads
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
-    partial = (getattr(text, "rope_parameters", None) or {}).get("partial_rotary_factor") or 1
-    return Size(
-        layers=text.num_hidden_layers,
-        heads=heads,
-        key_heads=getattr(text, "num_key_value_heads", None) or heads,
-        head_dim=head_dim,
-        pairs=int(head_dim * partial) // 2,
-        width=text.hidden_size,
-        parameters=sum(weight.numel() for weight in model.parameters()),
-    )
-
-
-def measured_sizes(config: Mapping[str, Any], sizes: Mapping[str, Size]) -> dict[str, Size]:
-    """The size of every measured model, controls too; sizes: that of each entry of the configuration."""
-    return {model: sizes[entry_of(model)] for model in measured_models(config["models"])}
+OF_CAPTURED = ("capture_logits", "sum_captured")
+OF_ALL = ("fit_axes",)
 
 
 def stages_of(config: Mapping[str, Any], size: Size, logits_alone: bool = False) -> dict[str, tuple[int, float]]:
     """Stage -> rows and bytes of one measured model. Stages whose rows follow from the text or the model alone are
     left out. logits_alone: for a model of `capture: logits`."""
     count, length, shard = (config["sequences"][key] for key in ("count", "length", "shard"))
-    layers = size.layers if config["features"]["layers"] == "all" else len(config["features"]["layers"])
-    heads = size.heads if config["logits"]["heads"] == "all" else len(config["logits"]["heads"])
+    layers, heads, lengths = _layers(config, size), _heads(config, size), _lengths(config)
     keep, shards, matrices = config["logits"]["keep"], -(-count // shard), count * layers * heads
-    lengths = [length, *config["fits"]["prefixes"]]
     rows: dict[str, int] = {"sequences": count}
     if keep == "all":
         rows["logits"] = matrices * length * (length + 1) // 2
@@ -125,6 +82,21 @@ def stages_of(config: Mapping[str, Any], size: Size, logits_alone: bool = False)
         stage: (own, own * (ROW_BYTES[stage] + vectors.get(stage, 0)) + FILE_BYTES * files.get(stage, shards))
         for stage, own in rows.items()
     }
+
+
+def _layers(config: Mapping[str, Any], size: Size) -> int:
+    """How many layers' queries and keys are kept."""
+    return size.layers if config["features"]["layers"] == "all" else len(config["features"]["layers"])
+
+
+def _heads(config: Mapping[str, Any], size: Size) -> int:
+    """How many heads of a layer are fitted."""
+    return size.heads if config["logits"]["heads"] == "all" else len(config["logits"]["heads"])
+
+
+def _lengths(config: Mapping[str, Any]) -> list[int]:
+    """The lengths that are fitted: that of a sequence, and its prefixes."""
+    return [config["sequences"]["length"], *config["fits"]["prefixes"]]
 
 
 def _of_features(config: Mapping[str, Any], size: Size, layers: int) -> dict[str, int]:
@@ -158,27 +130,26 @@ def _conditions(tolerance: Mapping[str, Any]) -> int:
 
 def work_of(config: Mapping[str, Any], size: Size) -> dict[str, float]:
     """Rule -> its work for one measured model, in units of its own; rules that are not named take time by the job."""
-    count, length = config["sequences"]["count"], config["sequences"]["length"]
-    surgery, tolerance, tasks, long = (config[name] for name in ("surgery", "tolerance", "tasks", "length"))
+    count, length, shard = (config["sequences"][key] for key in ("count", "length", "shard"))
+    surgery, tolerance, long = (config[name] for name in ("surgery", "tolerance", "length"))
     token = float(size.parameters)  # the work of a pass, by the token
-    matrices = count * size.layers * size.heads
-    vectors, cells = matrices * length, matrices * length * (length + 1) / 2
+    layers, heads = _layers(config, size), _heads(config, size)
+    matrices, every = count * layers * heads, count * layers * size.heads
+    vectors, cells = sum(matrices * own for own in _lengths(config)), matrices * length * (length + 1) / 2
+    sampled = -(-count // shard) * layers * heads * min(length * (length + 1) / 2, config["logits"]["sample_cells"])
     prompts, period = config["heads"]["prompts"], config["heads"]["period"]
     stepwise = len(surgery["stepwise"]) * size.layers * surgery["step_sequences"]
     conditions = _conditions(tolerance)
-    cloze, passkey = tasks["cloze"], tasks["passkey"]
-    asked = cloze["items"] * cloze["context"] if cloze else 0
-    asked += passkey["items"] * passkey["length"] * len(passkey["depths"]) if passkey else 0
     return {
         "extract_features": token * count * length,
         "capture_logits": cells,
         "sum_captured": cells,
-        "dump_logits": cells,
+        "dump_logits": cells if config["logits"]["keep"] == "all" else sampled,
         "sum_logits": cells,
         "fit_axes": vectors,
         "fit_features": vectors * size.head_dim,
-        "measure_mechanism": vectors * size.head_dim,
-        "measure_heads": vectors * min(length, config["heads"]["queries"]),
+        "measure_mechanism": sum(every * own for own in _lengths(config)) * size.head_dim,
+        "measure_heads": every * length * min(length, config["heads"]["queries"]),
         "extract_prompts": token * prompts * 2 * period,
         "score_prompts": prompts * size.layers * size.heads * float(2 * period) ** 2,
         "calibrate_surgery": token * length * (surgery["calibration"] + surgery["selection"]),
@@ -189,8 +160,18 @@ def work_of(config: Mapping[str, Any], size: Size) -> dict[str, float]:
         "perturb_heads": token * length * tolerance["head_sequences"] * size.layers * size.heads,
         "predict_heads": token * length * tolerance["head_sequences"],
         "run_length": token * long["sequences"] * sum(long["lengths"]) * len(long["methods"]),
-        "run_tasks": token * asked * tasks["candidates"] * conditions,
+        "run_tasks": token * _asked(config["tasks"]) * conditions,
+        "measure_checkpoint": token * count * length,
+        "measure_flexibility": token * tolerance["sequences"] * length,
     }
+
+
+def _asked(tasks: Mapping[str, Any]) -> int:
+    """Tokens that are asked of a model, of the tasks that need no network: those of each candidate."""
+    cloze, passkey = tasks["cloze"], tasks["passkey"]
+    asked = cloze["items"] * cloze["context"] if cloze else 0
+    asked += passkey["items"] * passkey["length"] * len(passkey["depths"]) if passkey else 0
+    return asked * tasks["candidates"]
 
 
 def total_work(config: Mapping[str, Any], sizes: Mapping[str, Size]) -> dict[str, float]:
@@ -198,29 +179,29 @@ def total_work(config: Mapping[str, Any], sizes: Mapping[str, Size]) -> dict[str
     total: dict[str, float] = {}
     for model, size in sizes.items():
         for rule, work in work_of(config, size).items():
-            if not (rule in NO_CONTROLS and is_control(model)):
+            if _has(rule, model, config):
                 total[rule] = total.get(rule, 0) + work
+    for name, entry in config["models"].items():
+        if own := entry["training"]:
+            first = next(size for model, size in sizes.items() if entry_of(model) == name)
+            tokens = own["steps"] * own["batch"] * own["accumulate"] * own["length"] * len(series_in(name, entry))
+            total["train_model"] = total.get("train_model", 0) + first.parameters * float(tokens)
     return total
 
 
-def rates_of(
-    seconds: Mapping[str, list[float]], config: Mapping[str, Any], sizes: Mapping[str, Size]
-) -> dict[str, float]:
-    """Rule -> seconds by the unit of its work, or by the job, in a finished run; seconds: rule -> those of its jobs.
-
-    Rules whose jobs hardly worked have no rate by their work.
-    """
-    total = total_work(config, sizes)
-    rates = {rule: sum(own) / len(own) for rule, own in seconds.items()}
-    return {
-        rule: mean * len(seconds[rule]) / total[rule] if total.get(rule) else mean
-        for rule, mean in rates.items()
-        if rule not in total or mean >= WORKED
-    }
+def _has(rule: str, model: str, config: Mapping[str, Any]) -> bool:
+    """Whether a run has this rule for this model."""
+    captured = config["models"][entry_of(model)]["capture"] == "logits"
+    if rule not in OF_ALL and captured != (rule in OF_CAPTURED):
+        return False
+    if rule == "run_length":
+        return model in _long(config)
+    return not (rule in NO_CONTROLS and is_control(model))
 
 
-def seconds_of(rule: str, jobs: int, total: Mapping[str, float], rates: Mapping[str, float]) -> float | None:
-    """How long the jobs of a rule take, one after another; None if nothing is known of them."""
-    if rule not in rates:
-        return None
-    return max(START * jobs, rates[rule] * total.get(rule, jobs))
+def _long(config: Mapping[str, Any]) -> list[str]:
+    """The models that are run past their training length: those named, or all as trained, of a series the last."""
+    if named := config["length"]["models"]:
+        return list(named)
+    models = [model for model in measured_models(config["models"]) if not is_control(model)]
+    return list({series_of(model) or model: model for model in models}.values())

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import PurePath
 from typing import Any
 
-from triaxis.base.config import resolve
+from triaxis.base.config import over, resolve
 from triaxis.base.errors import UserError
 from triaxis.base.names import ENDS
 from triaxis.base.source_text import Source, parse_source
@@ -32,10 +32,8 @@ def own_run(given: Mapping[str, str], default: Mapping[str, Any]) -> tuple[str, 
         "corpus": _entry(given["TEXT"]) if "TEXT" in given else default["corpus"],
         "sequences": {key: given[own] for own, key in (("COUNT", "count"), ("LENGTH", "length")) if own in given},
     }
-    rest = {key: value for key, value in default.items() if key not in ("models", "corpus")}
-    sequences = {**default["sequences"], **config["sequences"]}
     try:
-        checked = resolve(deepcopy({**rest, **config, "sequences": sequences}))
+        checked = resolve(deepcopy(over(config, default)))
     except UserError as error:
         raise UserError(_renamed(str(error), name, given)) from None
     config["sequences"] = {key: checked["sequences"][key] for key in config["sequences"]}

@@ -404,6 +404,19 @@ def _fetch_hub(
     return record
 
 
+def fetch_hub_config(source: Source, lock: Mapping[str, str] | None, folder: str | Path) -> Path:
+    """Fetch the config.json of a hub's model alone, into `folder`, and return that folder.
+
+    lock: as `locked_revision`. Raises UserError if it cannot be had.
+    """
+    import huggingface_hub
+
+    revision = locked_revision(source, lock)
+    with _hub_faults(source, revision):
+        file = huggingface_hub.hf_hub_download(source.name, "config.json", revision=revision, local_dir=folder)
+    return Path(file).parent
+
+
 def _require_repository(source: Source, revision: str, info: Any) -> None:
     """Raise UserError unless the hub's answer is of the repository and the commit that were asked for."""
     if info.id.lower() != source.name.lower():

@@ -4,13 +4,13 @@ Rank correlations of each measure with each loss, beside that of the plain loss:
 so that a criterion has to rank checkpoints better than their loss does. docs/method/training.md, "Criteria".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triaxis.base.names import entry_of
+from triaxis.base.names import entry_of, series_of, step_of
 from triaxis.base.stats import interval, rank_correlation
 from triaxis.training.summary import BEYOND, DISPLACED, LOSS
 
@@ -27,17 +27,19 @@ MEASURES = (
     "distance_spread",
     "entropy",
 )
+# Untrained checkpoints have a high loss and little to lose, and could make a rank by themselves.
+ALL, LATER = "all", "later half"
 # With fewer checkpoints a rank correlation says nothing.
 FEWEST = 3
 
 
 def criteria(rows: Sequence[Mapping[str, Any]], samples: int, seed: int) -> list[dict]:
-    """The rows of criteria.csv, one a (entry, cost, measure), from those of training.csv.
+    """The rows of criteria.csv, one a (entry, among, cost, measure), from those of training.csv.
 
-    rank: Spearman's correlation of measure and cost over the checkpoints of an entry, all its seeds; ahead: how much
-    more closely it ranks them than the loss does, |rank| less that of the loss. Both with 95 % bootstrap intervals over
-    checkpoints, and NaN for fewer than FEWEST. A checkpoint that lacks the measure or the cost is left out, and a cost
-    that all of them lack has no rows.
+    among: all checkpoints of an entry and its seeds, or the later half of each seed's. rank: Spearman's correlation of
+    measure and cost over them; ahead: how much more closely it ranks them than the loss does, |rank| less that of the
+    loss. Both with 95 % bootstrap intervals over checkpoints, and NaN for fewer than FEWEST. A checkpoint that lacks
+    the measure or the cost is left out, and a cost that all of them lack has no rows.
     """
     values: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
@@ -45,16 +47,27 @@ def criteria(rows: Sequence[Mapping[str, Any]], samples: int, seed: int) -> list
             values.setdefault(entry_of(row["model"]), {}).setdefault(row["model"], {})[row["measure"]] = row["value"]
     found = []
     for entry, checkpoints in values.items():
-        for cost in COSTS:
-            for measure in MEASURES:
-                names = (measure, LOSS, cost)
-                known = [[own[name] for name in names] for own in checkpoints.values() if own.keys() >= set(names)]
-                if known:
-                    row = {"entry": entry, "cost": cost, "measure": measure}
-                    found.append(row | _ranks(np.array(known).T, samples, seed))
-                    if measure == LOSS:
-                        found[-1]["verdict"] = "the baseline"
+        for among, models in ((ALL, list(checkpoints)), (LATER, later_half(checkpoints))):
+            for cost in COSTS:
+                for measure in MEASURES:
+                    names = (measure, LOSS, cost)
+                    own = (checkpoints[model] for model in models)
+                    known = [[one[name] for name in names] for one in own if one.keys() >= set(names)]
+                    if known:
+                        row = {"entry": entry, "among": among, "cost": cost, "measure": measure}
+                        found.append(row | _ranks(np.array(known).T, samples, seed))
+                        if measure == LOSS:
+                            found[-1]["verdict"] = "the baseline"
     return found
+
+
+def later_half(checkpoints: Iterable[str]) -> list[str]:
+    """Of each series the half of its checkpoints with the most training behind them, the middle one among them."""
+    by_series: dict[str | None, list[str]] = {}
+    for model in checkpoints:
+        by_series.setdefault(series_of(model), []).append(model)
+    ordered = (sorted(own, key=lambda model: step_of(model) or 0) for own in by_series.values())
+    return [model for own in ordered for model in own[len(own) // 2 :]]
 
 
 def _ranks(columns: Array, samples: int, seed: int) -> dict[str, Any]:

@@ -149,15 +149,18 @@ def training_loss(table: str) -> Figure:
 
 
 def criteria(table: str) -> Figure:
-    """How closely each measure ranks the checkpoints of an entry by what they lose, a row of panels an entry."""
+    """How closely each measure ranks the checkpoints of an entry by what they lose: a row of panels for all of them,
+    and one for the later half."""
     rows = tables.from_csv(table)
-    entries, costs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("entry", "cost"))
-    height = 0.75 + 1.9 * len(entries)
-    figure, grid = plt.subplots(len(entries), len(costs), figsize=(WIDTH, height), squeeze=False, sharex=True)
-    for entry, line in zip(entries, grid, strict=True):
+    lines, costs = list(dict.fromkeys((row["entry"], row["among"]) for row in rows)), list(COSTS)
+    costs = [cost for cost in costs if any(row["cost"] == cost for row in rows)]
+    height = 0.75 + 1.9 * len(lines)
+    figure, grid = plt.subplots(len(lines), len(costs), figsize=(WIDTH, height), squeeze=False, sharex=True)
+    for (entry, among), line in zip(lines, grid, strict=True):
         for cost, panel in zip(costs, line, strict=True):
-            _draw_ranks(panel, [row for row in rows if (row["entry"], row["cost"]) == (entry, cost)])
-            panel.set_title(f"{entry}: {COSTS[cost]}")
+            own = [row for row in rows if (row["entry"], row["among"], row["cost"]) == (entry, among, cost)]
+            _draw_ranks(panel, own)
+            panel.set_title(f"{entry}, {among} ({own[0]['checkpoints']:.0f}): {COSTS[cost]}" if own else "")
             if panel is not line[0]:
                 panel.tick_params(labelleft=False)
     figure.supxlabel("rank correlation over checkpoints", fontsize=8)

@@ -4,7 +4,6 @@ import re
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from triaxis.explorer.page import page
 from triaxis.explorer.rows import notes
@@ -31,13 +30,14 @@ def test_the_page_names_no_address_to_load(html):
 @pytest.fixture
 def opened(html, tmp_path):
     """The page in a browser without a network, what it asked for, and what it complained of."""
+    driving = pytest.importorskip("playwright.sync_api", reason="make test installs tests/requirements.lock")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     (tmp_path / "explorer.html").write_text(html, encoding="utf-8")
     asked, complaints = [], []
-    with sync_playwright() as driver:
+    with driving.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_context(offline=True, viewport={"width": 1700, "height": 1300}).new_page()
+        tab = browser.new_context(offline=True, viewport={"width": 1280, "height": 800}).new_page()
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -80,11 +80,31 @@ def test_a_browser_shows_the_head_that_is_clicked_and_the_measure_that_is_chosen
         texts.append(text)
     assert texts[0] != texts[1]
     before = colours(tab)
-    tab.locator("select").select_option(label="entropy")
+    tab.locator("select").select_option(label="entropy of attention, nats")
     tab.wait_for_timeout(500)
     assert colours(tab) != before and shown(tab)[0] == images
     assert complaints == []
     assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
+
+
+def test_the_least_additive_heads_are_a_list_to_click_on(opened, data):
+    tab, _, complaints = opened
+    additive = data["measures"].index("r_additive")
+    own = [row for row in data["heads"] if row["model"] == "m" and row["values"][additive] is not None]
+    ranked = sorted(own, key=lambda row: row["values"][additive])
+    _, text = shown(tab)
+    (listed, *_) = re.findall(r"(?:layer \d+, head \d+\n)+", text)
+    assert listed.splitlines() == [f"layer {row['layer']}, head {row['head']}" for row in ranked][:10]
+    tab.locator('path[aria-label="rank: 2"]').first.click()
+    tab.get_by_text(f"m, layer 0, head {ranked[1]['head']}", exact=True).wait_for()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [1600, 1280])
+def test_the_page_is_no_wider_than_a_screen(opened, width):
+    tab, *_ = opened
+    tab.set_viewport_size({"width": width, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_head_without_details_says_so_in_the_browser(opened, data):

@@ -8,7 +8,7 @@ import pytest
 from triaxis.base import parquet, query
 from triaxis.explorer.curves import component_curves, shown_distances, spectra
 from triaxis.explorer.details import in_context
-from triaxis.explorer.heads import with_details
+from triaxis.explorer.heads import FITTED, LABELS, with_details
 from triaxis.explorer.rows import notes, rows_of
 from triaxis.fit.schema import COMPONENTS
 from triaxis.heads.schema import MEASURES
@@ -36,6 +36,10 @@ def test_every_head_has_its_measures_and_is_named(data, models):
     assert own["class"] == "semantic" and own["noted"] == "class: semantic; role: induction"
     assert own["named"] == "m, layer 0, head 2"
     assert own["cited"].endswith("m (sha256:0123456789ab), layer 0, head 2, results/explorer.html")
+
+
+def test_every_measure_is_told_in_words():
+    assert set(LABELS) == {name for name, _ in MEASURES} | set(FITTED)
 
 
 def test_ranges_are_of_all_models(data):

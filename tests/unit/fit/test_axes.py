@@ -1,6 +1,7 @@
 """The three-axis fit against dense least squares, and what the gauge, the null and the held-out cells promise."""
 
 from functools import lru_cache
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triaxis.fit.axes import Sums, designs, fit_axes, fix_gauge, null_space, parameters
+from triaxis.fit.axes import FORMED, Sums, designs, fit_axes, fix_gauge, null_space, parameters
 from triaxis.fit.combinations import AXES, COMBINATIONS, FULL
 from triaxis.fit.groups import draw_groups
 
@@ -77,16 +78,18 @@ def null_directions(length: int) -> np.ndarray:
 # Least squares
 
 
+@pytest.mark.parametrize("formed", [0, FORMED], ids=["by steps", "by an inverse"])
 @pytest.mark.parametrize("axes", COMBINATIONS)
 @pytest.mark.parametrize("length", LENGTHS)
 @deterministic
 @given(seed=seeds)
-def test_the_fit_equals_dense_least_squares(axes, length, seed):
+def test_the_fit_equals_dense_least_squares(formed, axes, length, seed):
     values, design, heldout = some_logits(seed, length), dummies(axes, length), heldout_cells(length)
     expected = (design @ np.linalg.lstsq(design, values.T)[0]).T
     predicted = (design[heldout] @ np.linalg.lstsq(design[~heldout], values[:, ~heldout].T)[0]).T
     cells, free = len(design), np.linalg.matrix_rank(design.T @ design, hermitian=True)
-    found = fit(values, length, axes)
+    with patch("triaxis.fit.axes.FORMED", formed):
+        found = fit(values, length, axes)
     np.testing.assert_allclose(fitted(found.coefficients, length), expected, rtol=0, atol=1e-8)
     for matrix in range(len(values)):
         r = np.corrcoef(values[matrix], expected[matrix])[0, 1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from triaxis.training.criteria import MEASURES, ahead, criteria, verdict
+from triaxis.training.criteria import ALL, LATER, MEASURES, ahead, criteria, later_half, verdict
 
 
 def rows(values: dict[str, list[float]], entry: str = "small") -> list[dict]:
@@ -14,6 +14,11 @@ def rows(values: dict[str, list[float]], entry: str = "small") -> list[dict]:
         for measure, own in values.items()
         for n, value in enumerate(own)
     ]
+
+
+def over_all(*given) -> dict[str, dict]:
+    """The rows of all checkpoints, by measure."""
+    return {row["measure"]: row for row in criteria(*given) if row["among"] == ALL}
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def values() -> dict[str, list[float]]:
 
 
 def test_a_rank_correlation_is_that_of_scipy_with_its_interval(values):
-    found = {row["measure"]: row for row in criteria(rows(values), 500, 0)}
+    found = over_all(rows(values), 500, 0)
     assert set(found) == {"loss", "key_independence", "entropy"} <= set(MEASURES)
     baseline = abs(spearmanr(values["loss"], values["displacement_cost"]).statistic)
     for measure, row in found.items():
@@ -42,7 +47,7 @@ def test_a_rank_correlation_is_that_of_scipy_with_its_interval(values):
 
 
 def test_only_what_ranks_more_closely_than_the_loss_is_better(values):
-    found = {row["measure"]: row["verdict"] for row in criteria(rows(values), 500, 0)}
+    found = {measure: row["verdict"] for measure, row in over_all(rows(values), 500, 0).items()}
     assert found["key_independence"] == "better than the loss"
     assert found["entropy"] != "better than the loss"
     assert [verdict(0.1, 0.2), verdict(-0.2, -0.1), verdict(-0.1, 0.1), verdict(np.nan, np.nan)] == [
@@ -50,7 +55,7 @@ def test_only_what_ranks_more_closely_than_the_loss_is_better(values):
     ]
     # The same ranks are no better, whichever way they point.
     swapped = values | {"key_independence": (-np.array(values["loss"])).tolist()}
-    found = {row["measure"]: row for row in criteria(rows(swapped), 500, 0)}
+    found = over_all(rows(swapped), 500, 0)
     assert found["key_independence"]["ahead"] == 0 and found["key_independence"]["verdict"] == "not told apart"
 
 
@@ -58,13 +63,31 @@ def test_entries_are_ranked_apart_and_layers_are_none_of_it(values):
     other = {"loss": [3.0, 1.0, 2.0, 4.0], "displacement_cost": [1.0, 2.0, 3.0, 4.0]}
     layer = {"model": "small.seed0.step0", "layer": 0, "measure": "entropy", "value": 99.0}
     found = [row for row in criteria([*rows(values), layer, *rows(other, "big")], 100, 0) if row["entry"] == "big"]
-    assert [row["measure"] for row in found] == ["loss"]
+    assert [(row["measure"], row["among"]) for row in found] == [("loss", ALL), ("loss", LATER)]
     assert found[0]["rank"] == pytest.approx(spearmanr(*other.values()).statistic)
     assert np.isnan(found[0]["rank_low"]), "four checkpoints have no interval"
 
 
+def test_trained_checkpoints_are_ranked_by_themselves_too(values):
+    """What only tells untrained checkpoints from trained ones ranks all of them, and none of the later ones."""
+    order = np.arange(16)
+    untrained = values | {"entropy": np.where(order < 8, order, 20.0 - order % 3).tolist(), "loss": (-order).tolist()}
+    untrained["displacement_cost"] = order.tolist()
+    found = {(row["measure"], row["among"]): row for row in criteria(rows(untrained), 500, 0)}
+    later = found["entropy", LATER]
+    assert found["entropy", ALL]["rank"] > 0.5 and later["checkpoints"] == 8
+    assert (
+        later["rank"] == pytest.approx(spearmanr(untrained["entropy"][8:], order[8:]).statistic) and later["rank"] < 0.2
+    )
+
+
+def test_the_later_half_is_of_each_seed():
+    names = [f"small.seed{seed}.step{step}" for seed in (0, 1) for step in (100, 0, 20)]
+    assert later_half(names) == [f"small.seed{seed}.step{step}" for seed in (0, 1) for step in (20, 100)]
+
+
 def test_two_checkpoints_have_no_rank():
-    (row,) = criteria(rows({"loss": [2.0, 1.0], "loss_beyond": [1.0, 2.0]}), 100, 0)
+    row = over_all(rows({"loss": [2.0, 1.0], "loss_beyond": [1.0, 2.0]}), 100, 0)["loss"]
     assert row["checkpoints"] == 2 and np.isnan(row["rank"]) and row["cost"] == "loss_beyond"
 
 
