@@ -37,8 +37,8 @@ include: AT.format("rules/report.smk")
 rule all:
     default_target: True
     input:
-        # A workflow that uses this one as a module has a report of its own, with these figures in it.
-        "results/report.html" if not REMOTE and Path(workflow.basedir) == PROJECT else [],
+        # A workflow that uses this one as a module has a report of its own, with these pages in it.
+        "results/report.html" if not REMOTE and Path(workflow.basedir) == PROJECT else PAGE_FILES,
         "results/paper.pdf" if not REMOTE else [],
         "results/explorer.html",
         "results/manifest.json",

@@ -84,20 +84,49 @@ class Figure:
         path = self.path(name, self.shown)
         return [path] if self.each is None else expand(path, model=self.each)
 
+    def pages(self, name):
+        """Its pages in the report."""
+        return [
+            Page(self.label if model is None else self.label.format(model=model), name, file, model)
+            for file, model in zip(self.files(name), self.each or [None])
+        ]
+
+
+class Page:
+    """A table or a figure as a page of the report.
+
+    label: what the report calls it; caption: the file report/CAPTION.rst; source: what is shown, a CSV table or a figure;
+    model: the one that the caption names, if there is a figure of each.
+    """
+
+    def __init__(self, label, caption, source, model=None):
+        self.label, self.caption, self.source, self.model = label, caption, source, model
+        self.kind = " (table)" if source.endswith(".csv") else ""
+        self.path = f"results/pages/{caption}{'' if model is None else f'-{model}'}.html"
+
 
 class Experiment:
     """What an experiment adds to a run.
 
-    tables: shown in the report; figure_tables: what figures are drawn from; stages: name in triaxis.duckdb -> files;
-    large: the stages with a row a token or a pair, or more, which the database shows and does not hold; figures:
-    name -> Figure; others: further files, in the manifest; times: those tables, stages and figures that no two runs have
-    alike, and no manifest.
+    tables: name -> what the report calls it, the main one first; figure_tables: what figures are drawn from; stages: name
+    in triaxis.duckdb -> files; large: the stages with a row a token or a pair, or more, which the database shows and does
+    not hold; figures: name -> Figure; others: further files, in the manifest; times: those tables, stages and figures
+    that no two runs have alike, and no manifest.
     """
 
     def __init__(self, category, tables, stages, figures, figure_tables=(), large=(), others=(), times=()):
         self.category, self.tables, self.figure_tables = category, tables, figure_tables
         self.stages, self.large, self.figures = stages, large, figures
         self.others, self.times = others, times
+
+    def pages(self):
+        """Its pages in the report: the main table, the figures, the other tables."""
+        tables = [
+            Page(label, f"{name}_table", f"results/tables/{name}.csv")
+            for name, label in {**self.tables, **(self.times or {"tables": {}})["tables"]}.items()
+        ]
+        figures = [page for name, drawn in self.figures.items() for page in drawn.pages(name)]
+        return [*tables[:1], *figures, *tables[1:]]
 
 
 # Name -> Experiment; each rule file adds its own.
@@ -164,10 +193,10 @@ def trained_of(wildcards):
     return ancient(path) if same else path
 
 
-def paper_text():
-    """A digest of the paper's text and the captions: they count by their content, wherever the project lies."""
-    own = [file for file in PROJECT.glob("paper/**/*") if file.is_file() and not file.name.startswith(".")]
-    files = sorted([*own, *PROJECT.glob("report/*.rst")])
+def digest_of(*patterns):
+    """A digest of files of the project: they count by their content, wherever the project lies."""
+    found = {file for pattern in patterns for file in PROJECT.glob(pattern)}
+    files = sorted(file for file in found if file.is_file() and not file.name.startswith("."))
     return provenance.digest([[file.relative_to(PROJECT).as_posix(), file.read_bytes().hex()] for file in files])
 
 

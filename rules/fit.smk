@@ -241,12 +241,7 @@ rule tabulate_fits:
     input:
         shards_of("fits"),
     output:
-        axes=report(
-            "results/tables/axes.csv",
-            caption="../report/axes_table.rst",
-            category="1. Three-axis fit",
-            labels={"result": "every combination of axes"},
-        ),
+        axes="results/tables/axes.csv",
         r="results/tables/r_by_head.csv",
     log:
         "logs/tabulate_fits.log",
@@ -274,12 +269,7 @@ rule tabulate_headline:
         axes="results/tables/axes.csv",
         mechanism=["results/tables/mechanism.csv"] if "mechanism" in CHOSEN else [],
     output:
-        csv=report(
-            "results/tables/headline.csv",
-            caption="../report/headline.rst",
-            category="1. Three-axis fit",
-            labels={"result": "headline table"},
-        ),
+        csv="results/tables/headline.csv",
         tex="results/tables/headline.tex",
     log:
         "logs/tabulate_headline.log",
@@ -309,12 +299,7 @@ if config["fits"]["prefixes"]:
             records=expand(kept_here("resources/models/{base}.json"), base=BASES),
             additive=["results/tables/additive_prefixes.csv"] if "mechanism" in CHOSEN else [],
         output:
-            report(
-                "results/tables/prefixes.csv",
-                caption="../report/prefixes_table.rst",
-                category="1. Three-axis fit",
-                labels={"result": "fits of the first tokens"},
-            ),
+            "results/tables/prefixes.csv",
         log:
             "logs/tabulate_prefixes.log",
         benchmark:
@@ -381,7 +366,11 @@ FIT_STAGES = {
 }
 EXPERIMENTS["fit"] = Experiment(
     category="1. Three-axis fit",
-    tables=["headline", "axes", *(["prefixes"] if config["fits"]["prefixes"] else [])],
+    tables={
+        "headline": "headline",
+        "axes": "every combination of axes",
+        **({"prefixes": "fits of the first tokens"} if config["fits"]["prefixes"] else {}),
+    },
     figure_tables=["r_by_head", *(["scale"] if SCALED else [])],
     stages={stage: shards_of(stage, models) for stage, models in FIT_STAGES.items() if models},
     large=["features", "logits", "sums", "components"],

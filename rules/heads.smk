@@ -138,30 +138,10 @@ rule tabulate_heads:
     input:
         expand("results/heads/model={model}/heads.parquet", model=ROTARY),
     output:
-        heads=report(
-            "results/tables/heads.csv",
-            caption="../report/heads_table.rst",
-            category="3. Heads",
-            labels={"result": "a row a head"},
-        ),
-        classes=report(
-            "results/tables/heads_classes.csv",
-            caption="../report/classes_table.rst",
-            category="3. Heads",
-            labels={"result": "how many heads of each class"},
-        ),
-        least=report(
-            "results/tables/heads_least_additive.csv",
-            caption="../report/least_additive_table.rst",
-            category="3. Heads",
-            labels={"result": "the least additive heads"},
-        ),
-        relations=report(
-            "results/tables/heads_relations.csv",
-            caption="../report/relations_table.rst",
-            category="3. Heads",
-            labels={"result": "what goes with what over heads"},
-        ),
+        heads="results/tables/heads.csv",
+        classes="results/tables/heads_classes.csv",
+        least="results/tables/heads_least_additive.csv",
+        relations="results/tables/heads_relations.csv",
     log:
         "logs/tabulate_heads.log",
     benchmark:
@@ -217,7 +197,12 @@ CENTRES = expand("results/centres/model={model}.safetensors", model=ROTARY_BASES
 
 EXPERIMENTS["heads"] = Experiment(
     category="3. Heads",
-    tables=["heads", "heads_classes", "heads_least_additive", "heads_relations"],
+    tables={
+        "heads_classes": "how many heads of each class",
+        "heads_least_additive": "the least additive heads",
+        "heads_relations": "what goes with what over heads",
+        "heads": "a row a head",
+    },
     stages={
         "heads": expand("results/heads/model={model}/heads.parquet", model=ROTARY),
         "head_attention": shards_of("head_attention", ROTARY),

@@ -123,12 +123,7 @@ rule tabulate_length:
         distances=COMPARED["distances"],
         clouds=COMPARED["clouds"],
     output:
-        csv=report(
-            "results/tables/length.csv",
-            caption="../report/length_table.rst",
-            category="7. Length",
-            labels={"result": "loss, outputs and attention by method and length"},
-        ),
+        csv="results/tables/length.csv",
     log:
         "logs/tabulate_length.log",
     benchmark:
@@ -156,12 +151,7 @@ rule tabulate_costs:
     input:
         BY_METHOD["costs"],
     output:
-        csv=report(
-            "results/tables/length_costs.csv",
-            caption="../report/length_costs_table.rst",
-            category="7. Length",
-            labels={"result": "time and memory"},
-        ),
+        csv="results/tables/length_costs.csv",
     log:
         "logs/tabulate_costs.log",
     benchmark:
@@ -186,14 +176,18 @@ rule tabulate_costs:
 LENGTH_PLOTTED = {"models": LENGTH_MODELS, "methods": LENGTH["methods"]}
 EXPERIMENTS["length"] = Experiment(
     category="7. Length",
-    tables=["length"],
+    tables={"length": "loss, outputs and attention by method and length"},
     stages={
         "length_sequences": expand("results/length/sequences/model={model}/sequences.parquet", model=LENGTH_MODELS),
         **{f"length_{stage}": BY_METHOD[stage] for stage in LENGTH_STAGES},
         **{f"length_{stage}": COMPARED[stage] for stage in ("distances", "clouds")},
     },
     large=["length_components", "length_outputs", "length_clouds"],
-    times={"tables": ["length_costs"], "stages": {"length_costs": BY_METHOD["costs"]}, "figures": ["length_costs"]},
+    times={
+        "tables": {"length_costs": "time and memory"},
+        "stages": {"length_costs": BY_METHOD["costs"]},
+        "figures": ["length_costs"],
+    },
     figures={
         "length_loss": Figure(
             {"losses": BY_METHOD["losses"]},

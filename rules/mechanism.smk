@@ -39,12 +39,7 @@ rule solve_expressivity:
     input:
         expand("results/rope/model={base}/shard-0000.parquet", base=ROTARY_BASES),
     output:
-        report(
-            "results/tables/expressivity.csv",
-            caption="../report/expressivity.rst",
-            category="2. Mechanism",
-            labels={"result": "what RoPE could express"},
-        ),
+        "results/tables/expressivity.csv",
     log:
         "logs/solve_expressivity.log",
     benchmark:
@@ -72,12 +67,7 @@ rule tabulate_mechanism:
         patterns=shards_of("patterns", ROTARY),
         rope=expand("results/rope/model={model}/shard-0000.parquet", model=ROTARY),
     output:
-        mechanism=report(
-            "results/tables/mechanism.csv",
-            caption="../report/mechanism_table.rst",
-            category="2. Mechanism",
-            labels={"result": "how additive the logits are"},
-        ),
+        mechanism="results/tables/mechanism.csv",
         additive="results/tables/additive.csv",
         prefixes=["results/tables/additive_prefixes.csv"] if PREFIXES else [],
         pairs="results/tables/pairs.csv",
@@ -106,7 +96,7 @@ rule tabulate_mechanism:
 
 EXPERIMENTS["mechanism"] = Experiment(
     category="2. Mechanism",
-    tables=["mechanism", "expressivity"],
+    tables={"mechanism": "how additive the logits are", "expressivity": "what RoPE could express"},
     figure_tables=["additive", "pairs", "dummies", *(["additive_prefixes"] if PREFIXES else [])],
     stages={stage: shards_of(stage, ROTARY) for stage in ("additivity", "dummies", "patterns")},
     large=["additivity", "dummies", "patterns"],

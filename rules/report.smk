@@ -4,9 +4,9 @@
 report: "../report/workflow.rst"
 
 
-# One rule a figure: captions are not expanded by wildcards.
-for experiment, entry in EXPERIMENTS.items():
-    for figure, drawn in entry.figures.items():
+# One rule a figure, so that a change of one draws that one only.
+for experiment, own in EXPERIMENTS.items():
+    for figure, drawn in own.figures.items():
 
         rule:
             name:
@@ -14,12 +14,7 @@ for experiment, entry in EXPERIMENTS.items():
             input:
                 **drawn.inputs,
             output:
-                report(
-                    drawn.path(figure, drawn.shown),
-                    caption=f"../report/{figure}.rst",
-                    category=entry.category,
-                    labels={"result": drawn.label},
-                ),
+                drawn.path(figure, drawn.shown),
                 [drawn.path(figure, kind) for kind in ("pdf", "svg", "png") if kind != drawn.shown],
             log:
                 drawn.log(figure, "log"),
@@ -52,7 +47,6 @@ TIMES_TABLES = [table for times in TIMED for table in csv_of(times["tables"])]
 TIMES_STAGES = {stage: files for times in TIMED for stage, files in times["stages"].items() if files}
 TIMES_FIGURES = [figure for times in TIMED for figure in times["figures"]]
 DRAWN = {figure: drawn.files(figure) for made in MADE for figure, drawn in made.figures.items()}
-FIGURES = [file for figure, files in DRAWN.items() for file in files]
 
 
 # What triaxis.duckdb only shows, and what it holds. A corpus may be of any size.
@@ -106,17 +100,22 @@ MADE_OF = {
 }
 FIGURE_TABLES = [table for made in MADE for table in csv_of(made.figure_tables)]
 
+# The report's first category, and then the pages of each experiment: (category, place in it, page). Snakemake sorts
+# labels as texts, so all places of a category are as long as each other.
+THIS_RUN = "0. This run"
+PAGES = [
+    (own.category, f"{place:0{len(str(len(own.pages())))}d}", page)
+    for own in MADE
+    for place, page in enumerate(own.pages(), 1)
+]
+PAGE_FILES = ["results/pages/summary.html", *(page.path for _, _, page in PAGES)]
+
 
 rule build_explorer:
     input:
         [file for model in MODELS for files in explored(model).values() for file in files],
     output:
-        report(
-            "results/explorer.html",
-            caption="../report/explorer.rst",
-            category="Explorer",
-            labels={"result": "all heads, to click on"},
-        ),
+        "results/explorer.html",
     log:
         "logs/build_explorer.log",
     benchmark:
@@ -140,6 +139,49 @@ rule build_explorer:
         "../scripts/build_explorer.py"
 
 
+rule write_pages:
+    input:
+        **MADE_OF,
+        headline="results/tables/headline.csv",
+        sources=[page.source for _, _, page in PAGES],
+        # In the place of a drawing that is too large for a page.
+        images=[page.source.replace(".svg", ".png") for _, _, page in PAGES if page.source.endswith(".svg")],
+    output:
+        summary=report(
+            "results/pages/summary.html",
+            category=THIS_RUN,
+            labels={"result": "the headline, and what was run"},
+        ),
+        pages=[
+            report(page.path, category=category, labels={"result": f"{place}. {page.label}{page.kind}"})
+            for category, place, page in PAGES
+        ],
+    log:
+        "logs/write_pages.log",
+    benchmark:
+        "logs/write_pages.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("scripts/write_pages.py"),
+        captions=None if REMOTE else digest_of(*{f"report/{page.caption}.rst" for _, _, page in PAGES}),
+        models=list(MODELS),
+        bases=list(BASES),
+        config=config,
+        experiments=CHOSEN,
+        # What each is called, whose caption it has, and the model of that.
+        pages=[[page.label, page.caption, page.model] for _, _, page in PAGES],
+    message:
+        "Writing the pages of the report"
+    script:
+        "../scripts/write_pages.py"
+
+
 rule compile_paper:
     input:
         **MADE_OF,
@@ -161,7 +203,7 @@ rule compile_paper:
         runtime=10,
     params:
         code=code_hash("scripts/compile_paper.py"),
-        text=None if REMOTE else paper_text(),
+        text=None if REMOTE else digest_of("paper/**/*", *(f"report/{figure}.rst" for figure in DRAWN)),
         models=list(MODELS),
         bases=list(BASES),
         config=config,
@@ -223,10 +265,8 @@ rule write_manifest:
 
 rule render_report:
     input:
-        "results/explorer.html",
-        FIGURES,
-        TABLES + TIMES_TABLES,
-        captions=[] if REMOTE else [local(relpath(path)) for path in sorted(glob(f"{PROJECT}/report/*.rst"))],
+        PAGE_FILES,
+        words=[] if REMOTE else local(relpath(PROJECT / "report/workflow.rst")),
     output:
         "results/report.html",
     log:
@@ -242,7 +282,7 @@ rule render_report:
         runtime=10,
     params:
         code=code_hash("scripts/render_report.py"),
-        targets=["results/explorer.html", *FIGURES, *TABLES, *TIMES_TABLES],
+        targets=PAGE_FILES,
         config=config,
         storage=storage_options(),
         # Relative, so that a project that moves does not rerun.

@@ -104,12 +104,7 @@ rule tabulate_surgery:
     input:
         expand("results/surgery/model={model}/surgery.parquet", model=ROTARY),
     output:
-        csv=report(
-            "results/tables/surgery.csv",
-            caption="../report/surgery_table.rst",
-            category="4. Surgery",
-            labels={"result": "loss on additive logits"},
-        ),
+        csv="results/tables/surgery.csv",
     log:
         "logs/tabulate_surgery.log",
     benchmark:
@@ -137,12 +132,7 @@ rule tabulate_bands:
         bands=expand("results/bands/model={model}/bands.parquet", model=ROTARY_BASES),
         patterns=shards_of("patterns", ROTARY_BASES),
     output:
-        csv=report(
-            "results/tables/surgery_bands.csv",
-            caption="../report/bands_table.rst",
-            category="4. Surgery",
-            labels={"result": "loss with a band of frequencies changed"},
-        ),
+        csv="results/tables/surgery_bands.csv",
     log:
         "logs/tabulate_bands.log",
     benchmark:
@@ -171,7 +161,10 @@ BANDED = ROTARY_BASES if config["surgery"]["bands"] else []
 
 EXPERIMENTS["surgery"] = Experiment(
     category="4. Surgery",
-    tables=["surgery", *(["surgery_bands"] if BANDED else [])],
+    tables={
+        "surgery": "loss on additive logits",
+        **({"surgery_bands": "loss with a band of frequencies changed"} if BANDED else {}),
+    },
     stages={
         "calibration": expand("results/calibration/model={model}/parameters.parquet", model=ROTARY),
         "calibration_sequences": expand("results/calibration_sequences/model={model}/sequences.parquet", model=ROTARY),

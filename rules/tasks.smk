@@ -132,12 +132,7 @@ rule tabulate_tasks:
     input:
         ANSWERED,
     output:
-        csv=report(
-            "results/tables/tasks.csv",
-            caption="../report/tasks_table.rst",
-            category="5. Tolerance",
-            labels={"result": "accuracy on tasks"},
-        ),
+        csv="results/tables/tasks.csv",
     log:
         "logs/tabulate_tasks.log",
     benchmark:
@@ -163,7 +158,7 @@ rule tabulate_tasks:
 
 EXPERIMENTS["tasks"] = Experiment(
     category="6. Tasks",
-    tables=["tasks"] if TASK_NAMES else [],
+    tables={"tasks": "accuracy on tasks"} if TASK_NAMES else {},
     stages={
         "task_items": expand(
             "results/task_items/model={base}/task={task}/items.parquet", base=ROTARY_BASES, task=ITEM_TASKS

@@ -207,12 +207,7 @@ rule tabulate_tolerance:
     input:
         PERTURBED["tolerance"],
     output:
-        csv=report(
-            "results/tables/tolerance.csv",
-            caption="../report/tolerance_table.rst",
-            category="5. Tolerance",
-            labels={"result": "loss under perturbed order"},
-        ),
+        csv="results/tables/tolerance.csv",
     log:
         "logs/tabulate_tolerance.log",
     benchmark:
@@ -241,12 +236,7 @@ rule tabulate_perturbed_heads:
         predictors=PERTURBED["predictors"],
     output:
         heads="results/tables/tolerance_heads.csv",
-        csv=report(
-            "results/tables/tolerance_predictors.csv",
-            caption="../report/predictors_table.rst",
-            category="5. Tolerance",
-            labels={"result": "what predicts the cost of a head"},
-        ),
+        csv="results/tables/tolerance_predictors.csv",
     log:
         "logs/tabulate_perturbed_heads.log",
     benchmark:
@@ -270,7 +260,10 @@ rule tabulate_perturbed_heads:
 
 EXPERIMENTS["tolerance"] = Experiment(
     category="5. Tolerance",
-    tables=["tolerance", *(["tolerance_predictors"] if HEADED else [])],
+    tables={
+        "tolerance": "loss under perturbed order",
+        **({"tolerance_predictors": "what predicts the cost of a head"} if HEADED else {}),
+    },
     figure_tables=["tolerance_heads"] if HEADED else [],
     stages=PERTURBED,
     large=["plain"],

@@ -179,30 +179,10 @@ if CHECKPOINTS:
             checkpoint_attention=shards_of("checkpoint_attention", CHECKPOINTS),
             curves=CURVES,
         output:
-            training=report(
-                "results/tables/training.csv",
-                caption="../report/training_table.rst",
-                category="8. Training",
-                labels={"result": "every measure by step"},
-            ),
-            settling=report(
-                "results/tables/settling.csv",
-                caption="../report/settling_table.rst",
-                category="8. Training",
-                labels={"result": "when each measure settles"},
-            ),
-            criteria=report(
-                "results/tables/criteria.csv",
-                caption="../report/criteria_table.rst",
-                category="8. Training",
-                labels={"result": "what foretells the cost of order and length"},
-            ),
-            losses=report(
-                ["results/tables/training_loss.csv"] if CURVES else [],
-                caption="../report/training_loss_table.rst",
-                category="8. Training",
-                labels={"result": "losses while training"},
-            ),
+            training="results/tables/training.csv",
+            settling="results/tables/settling.csv",
+            criteria="results/tables/criteria.csv",
+            losses=["results/tables/training_loss.csv"] if CURVES else [],
         log:
             "logs/tabulate_training.log",
         benchmark:
@@ -227,7 +207,12 @@ if CHECKPOINTS:
 
 EXPERIMENTS["training"] = Experiment(
     category="8. Training",
-    tables=["training", "settling", "criteria", *(["training_loss"] if CURVES else [])],
+    tables={
+        "settling": "when each measure settles",
+        "criteria": "what foretells the cost of order and length",
+        "training": "every measure by step",
+        **({"training_loss": "losses while training"} if CURVES else {}),
+    },
     stages={
         **{stage: shards_of(stage, CHECKPOINTS) for stage in ("checkpoint_losses", "checkpoint_attention")},
         "splits": [

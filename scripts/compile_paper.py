@@ -6,8 +6,9 @@ from pathlib import Path
 from triaxis.base import files
 from triaxis.base.errors import reporting
 from triaxis.base.provenance import SCRIPTS
+from triaxis.report.captions import pieces
 from triaxis.report.manifest import facts_of_run
-from triaxis.report.paper import pieces, require_tables, set_paper
+from triaxis.report.paper import require_tables, set_paper
 
 with reporting(snakemake.log[0]):
     params, inputs, project = snakemake.params, snakemake.input, SCRIPTS.parent

@@ -20,7 +20,7 @@ LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", 
 DESCRIBED = {"describe_heads", "tabulate_heads"}
 # What predicts tokens, and what is made of that.
 PREDICTS = {*SURGERY, *TOLERANCE, *LENGTH} - {"calibrate_surgery", "displace_tokens", "run_plain", "join_documents"}
-SHOWN = {"render_report", "write_manifest", "build_database", "compile_paper"}
+SHOWN = {"write_pages", "render_report", "write_manifest", "build_database", "compile_paper"}
 LENGTHS = ["loss", "clouds", "outliers", "attention", "components", "passkeys", "costs"]
 
 
@@ -50,7 +50,7 @@ def test_a_change_of_the_figures_common_style_reruns_plots_only(copy_of_finished
     copy_of_finished.edit("scripts/triaxis/report/style.py", "WIDTH = 7.0", "WIDTH = 6.5")
     rules = copy_of_finished.dry().rules
     assert len(plots(rules)) == 25
-    assert set(rules) - plots(rules) == {"render_report", "write_manifest", "compile_paper"}
+    assert set(rules) - plots(rules) == SHOWN - {"build_database"}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,26 @@ def test_a_change_of_an_experiments_figures_reruns_its_plots_and_what_shows_them
     append(copy_of_finished, f"{experiment}/figures", "CHANGED = 1")
     rules = copy_of_finished.dry().rules
     assert set(rules) == {f"plot_{figure}" for figure in own} | SHOWN - {"build_database"}
+
+
+@pytest.mark.parametrize("module", ["cells", "pages", "run_page"])
+def test_a_change_of_how_tables_look_writes_the_pages_and_the_report_only(copy_of_finished, module):
+    append(copy_of_finished, f"report/{module}", "CHANGED = 1")
+    assert set(copy_of_finished.dry().rules) == {"write_pages", "render_report"}
+
+
+@pytest.mark.parametrize(
+    ("caption", "more"), [("headline_table", set()), ("heads", {"compile_paper", "write_manifest"})]
+)
+def test_a_change_of_a_caption_remakes_what_shows_it_and_draws_nothing(copy_of_finished, caption, more):
+    """The paper has the captions of figures."""
+    copy_of_finished.edit(f"report/{caption}.rst", " ", "  ")
+    assert set(copy_of_finished.dry().rules) == {"write_pages", "render_report"} | more
+
+
+def test_a_change_of_the_reports_opening_remakes_the_report_only(copy_of_finished):
+    copy_of_finished.edit("report/workflow.rst", "takes real text", "takes a text")
+    assert set(copy_of_finished.dry().rules) == {"render_report"}
 
 
 @pytest.mark.parametrize("part", ["paper/paper.typ", "paper/sections/fit.typ", "paper/references.bib"])

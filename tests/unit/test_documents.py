@@ -131,6 +131,16 @@ def test_a_figure_is_a_function_a_row_and_a_caption():
         assert f"\ndef {name}(" in code, (experiment, name)
 
 
+def test_every_table_of_the_report_has_a_caption_and_every_caption_a_table():
+    """A dictionary `tables` of an experiment names them; it may hold others, of tables that not every run has."""
+    named = set()
+    for path in (PROJECT / "rules").glob("*.smk"):
+        for block in re.findall(r'^ +(?:tables=|"tables": )(\{.*?\})(?: if .*)?,$', path.read_text(), re.M | re.S):
+            named |= set(re.findall(r'"(\w+)": "', block))
+    assert {"headline", "prefixes", "tasks", "training_loss", "length_costs"} <= named
+    assert named == {path.stem.removesuffix("_table") for path in (PROJECT / "report").glob("*_table.rst")}
+
+
 def test_the_page_of_files_is_what_the_schemas_say():
     text = files_page.PAGE.read_text()
     assert files_page.page(text) == text, "run `make facts`"

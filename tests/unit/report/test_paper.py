@@ -15,7 +15,7 @@ from pypdf import PdfReader
 from triaxis.base.config import Experiment
 from triaxis.base.errors import UserError
 from triaxis.report.manifest import machine
-from triaxis.report.paper import pieces, require_tables, set_paper
+from triaxis.report.paper import require_tables, set_paper
 
 PROJECT = Path(__file__).resolve().parents[3]
 # The tables of the default run that docs/ quotes: every experiment that has one there.
@@ -176,18 +176,3 @@ def test_a_fault_in_the_text_is_one_line_with_its_place(tmp_path):
 def test_every_experiment_has_a_section():
     sections = {path.stem for path in (PROJECT / "paper/sections").glob("*.typ")}
     assert sections == {"fit", *get_args(Experiment)}
-
-
-# All but what opens the report.
-CAPTIONS = sorted(set((PROJECT / "report").glob("*.rst")) - {PROJECT / "report/workflow.rst"})
-
-
-@pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
-def test_every_caption_is_read_whole(caption):
-    text = "".join(piece for _, piece in pieces(caption.read_text(), "own"))
-    assert len(text) > 40 and not re.search(r":sub:|\{\{|``|\*\w", text)
-
-
-def test_a_caption_has_its_models_name_and_its_subscripts():
-    caption = "Of {{ snakemake.wildcards.model }}: a\\ :sub:`d`\\ , the\nmean."
-    assert pieces(caption, "tiny") == [("plain", "Of tiny: a"), ("sub", "d"), ("plain", ", the mean.")]
