@@ -56,7 +56,8 @@ if ROTARY:
             model=one_of(ROTARY),
         conda:
             "../envs/analysis.yaml"
-        threads: 2
+        # A job on one core starts as soon as one is free; shards are what fills many.
+        threads: 1
         resources:
             # One layer at a time: 40 bytes a logit, of 32 heads; a sample's matrices have twice the causal cells.
             mem_mb=by_length(4000, 32 * 40, most=SAMPLE and 2 * SAMPLE),
@@ -119,7 +120,8 @@ if KEEP == "all":
             "logs/sum_logits/{model}-{shard}.tsv"
         conda:
             "../envs/analysis.yaml"
-        threads: 2
+        # A job on one core starts as soon as one is free; shards are what fills many.
+        threads: 1
         resources:
             # DuckDB gets what Python and one batch of rows leave: 1 GiB.
             mem_mb=growing(1536),
