@@ -1,12 +1,15 @@
 """Pages of the report: they are read in place, no text can break them, and none is too large to be opened."""
 
-import struct
-import zlib
+import re
+from base64 import b64decode
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from markupsafe import Markup
+from PIL import Image
 
 from triaxis.base.tables import from_csv
 from triaxis.report.pages import MOST_BYTES, MOST_CELLS, caption_html, figure_page, table_page
@@ -80,15 +83,17 @@ def svg(folder: Path, size: int = 10) -> Path:
     return path
 
 
-def png(folder: Path, size: int = 10) -> Path:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
+def png(folder: Path, side: int = 4) -> Path:
+    """Noise, which no compression makes smaller: 3 bytes a pixel, or 1 in 256 colours."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     path = folder / "figure.png"
-    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0\0")), (b"teXt", b"x" * size), (b"IEND", b"")]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    Image.fromarray(noise).save(path)
     return path
+
+
+def shown(page: str) -> Image.Image:
+    coded = re.search(r'src="data:image/png;base64,([^"]*)"', page)[1]
+    return Image.open(BytesIO(b64decode(coded)))
 
 
 def test_a_figure_has_its_caption_under_it(tmp_path):
@@ -97,10 +102,13 @@ def test_a_figure_has_its_caption_under_it(tmp_path):
     assert "Also in results/figures/figure.pdf, .svg and .png." in page
 
 
-def test_a_drawing_that_is_too_large_is_shown_as_an_image_and_an_image_not_at_all(tmp_path):
+def test_what_is_too_large_is_shown_as_an_image_then_in_few_colours_then_not_at_all(tmp_path):
     large = svg(tmp_path, MOST_BYTES)
     page = figure_page('"a" figure', CAPTION, "results/figures/figure.svg", [large, png(tmp_path)])
     assert "<svg" not in page and '<img alt="&#34;a&#34; figure" src="data:image/png;base64,' in page
-    page = figure_page("a figure", CAPTION, "results/figures/figure.svg", [large, png(tmp_path, MOST_BYTES)])
+    assert shown(page).mode == "RGB"
+    page = figure_page("a figure", CAPTION, "results/figures/figure.svg", [large, png(tmp_path, 700)])
+    assert shown(page).mode == "P" and shown(page).size == (700, 700) and len(page) <= MOST_BYTES
+    page = figure_page("a figure", CAPTION, "results/figures/figure.svg", [large, png(tmp_path, 1300)])
     assert "<img" not in page and "too large to be shown here" in page and "What it is." in page
     assert len(page) < 10_000
