@@ -78,7 +78,7 @@ def test_nested_values_of_the_command_line_are_those_of_a_file(copy_of_finished)
 
 def test_jobs_that_run_a_model_take_the_gpu_in_turn(workspace):
     """A file of the project stands for the device file of a GPU; no job of the target runs a model."""
-    workspace.edit("rules/common.smk", '*glob("/dev/dxg")', '*glob("Snakefile")')
+    workspace.edit("scripts/triaxis/base/gpu.py", "/dev/dxg", "Snakefile")
 
     def provided(*options: str) -> list[str]:
         output = workspace.run("--forceall", *options, "--", "results/documents.parquet").output

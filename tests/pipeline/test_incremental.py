@@ -16,8 +16,8 @@ SURGERY = {"calibrate_surgery", "run_surgery", "tabulate_surgery", "run_bands", 
 TOLERANCE_HEADS = {"perturb_heads", "predict_heads", "tabulate_perturbed_heads"}
 TOLERANCE = {"displace_tokens", "run_plain", "run_perturbed", "tabulate_tolerance", *TOLERANCE_HEADS}
 LENGTH = {"join_documents", "run_length", "compare_outputs", "tabulate_length", "tabulate_costs"}
-# What is made of other experiments too.
-DESCRIBED = {"describe_heads", "tabulate_heads"}
+# What is made of other experiments too; the explorer shows what heads are.
+DESCRIBED = {"describe_heads", "tabulate_heads", "build_explorer"}
 # What predicts tokens, and what is made of that.
 PREDICTS = {*SURGERY, *TOLERANCE, *LENGTH} - {"calibrate_surgery", "displace_tokens", "run_plain", "join_documents"}
 SHOWN = {"write_pages", "render_report", "write_manifest", "build_database", "compile_paper"}
