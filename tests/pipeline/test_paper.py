@@ -31,7 +31,7 @@ def test_the_paper_shows_the_figures_of_the_run_and_no_times(finished):
     assert "length_costs" not in facts["tables"]
     shown = [figure["name"] for own in facts["experiments"] for figure in own["figures"]]
     text = text_of(finished.folder / "results/paper.pdf")
-    assert len(shown) == 20 and "length_costs" not in shown
+    assert len(shown) == 24 and "length_costs" not in shown
     captions = [part for own in facts["experiments"] for figure in own["figures"] for part in figure["files"]]
     assert f"Figure {len(captions)}:" in text and f"Figure {len(captions) + 1}:" not in text
 

@@ -25,8 +25,9 @@ def test_results_in_a_storage_backend_are_those_of_a_local_run(finished, workspa
     assert not (workspace.folder / "results").exists()
     manifest = json.loads((store / "results/manifest.json").read_text())
     own = {path: entry["sha256"] for path, entry in manifest["artefacts"].items()}
-    # The paper's first page names the experiments of its run.
-    assert own.pop("results/paper.pdf") != finished.digests()["results/paper.pdf"]
+    # The paper's first page names the experiments of its run, and the explorer shows those of heads.
+    for path in ("results/paper.pdf", "results/explorer.html"):
+        assert own.pop(path) != finished.digests()[path]
     assert "results/tables/mechanism.csv" in own and own.items() <= finished.digests().items()
     assert (store / "results/report.html").stat().st_size > 1e5
     # What no rule lists stays beside the record that names it.

@@ -287,7 +287,8 @@ def test_figures_draw_the_models_that_they_are_given_alone(tmp_path):
         parquet.write_parquet(files[-1], pa.Table.from_pylist([cosine], schema=COSINES), COSINES, {})
     cosines = figures.cosines(files, ["small.step20"])
     assert [panel.get_title() for panel in ratios.axes if panel.get_title()] == ["small.step20"]
-    assert [panel.get_title() for panel in cosines.axes] == ["small.step20, text"]
+    (panel,) = cosines.axes
+    assert [text.get_text() for text in panel.texts] == ["text", "small.step20"]
 
 
 def test_a_vector_of_zeros_has_no_cosine():
