@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 # Every rule of `rule all` that a cluster is given; all others run where Snakemake runs.
 RULES = {
     *("tokenize_documents", "extract_features", "dump_logits", "sum_logits", "fit_axes", "measure_mechanism"),
-    *("solve_expressivity", "tabulate_mechanism", "tabulate_fits", "write_manifest"),
+    *("solve_expressivity", "tabulate_mechanism", "tabulate_fits", "build_explorer", "write_manifest"),
 }
 
 
